@@ -1,0 +1,31 @@
+# Two commands do everything on a fresh machine: `make run` and `make test`.
+PYTHON ?= python3
+BIN := .venv/bin
+.DEFAULT_GOAL := help
+
+.PHONY: help run test lab data lint
+
+help:  ## list these commands
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
+
+run: .venv/current  ## set up, then recipe quick on data/ if it holds Kaggle's files, else on the sample
+	$(BIN)/python -m toxlib run --recipe quick
+
+test: .venv/current  ## set up, then style checks and every test
+	$(BIN)/ruff check . && $(BIN)/ruff format --check .
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+lab: .venv/current  ## set up, then open the notebooks in JupyterLab
+	$(BIN)/jupyter lab notebooks
+
+data: .venv/current  ## say which of Kaggle's files are in data/, and whether they are sound
+	$(BIN)/python -m toxlib data
+
+lint: .venv/current  ## format and lint, notebooks included
+	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+.venv/current: requirements.txt pyproject.toml
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet -r requirements.txt
+	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
+	touch $@

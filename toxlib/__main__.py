@@ -1,0 +1,130 @@
+"""The command line: python -m toxlib run | data | score | predict."""
+
+import argparse
+import csv
+import json
+import sys
+from pathlib import Path
+
+from toxlib.errors import InputError
+
+
+def main(argv: list[str] | None = None) -> int:
+    """Carry out a command. Returns 0, 2 for a mistake the user can mend, 1 for a failed run."""
+    arguments = _parser().parse_args(argv)
+    try:
+        return arguments.command(arguments) or 0
+    except InputError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+
+
+def run(arguments: argparse.Namespace) -> int:
+    """Execute the notebooks; see `toxlib.pipeline`."""
+    from toxlib.pipeline import NotebookError, run_pipeline
+
+    overrides = " ".join(arguments.set)
+    try:
+        finished = run_pipeline(
+            arguments.recipe, arguments.data_dir, arguments.run_dir, overrides, arguments.start
+        )
+    except NotebookError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{finished.path('submission.csv')}\n{finished.path('report.html')}")
+    return 0
+
+
+def show_data(arguments: argparse.Namespace) -> None:
+    """Read and check Kaggle's files, and say what was found."""
+    from toxlib import data
+
+    folder = data.find_data_dir(arguments.data_dir or None)
+    if folder is None:
+        print("data/ holds none of Kaggle's files: see data/README.md; runs take the sample")
+        return
+    tables = data.read_tables(folder, arguments.id_column, arguments.text_column)
+    print(f"{folder}: sound")
+    print(f"  {len(tables.train)} training and {len(tables.test)} test comments")
+    print(f"  labels: {data.show_all(tables.label_names)}")
+    print(f"  test labels: {'none' if tables.test_labels is None else 'found'}")
+
+
+def score(arguments: argparse.Namespace) -> None:
+    """Grade a submission, or two; see `toxlib.submission`."""
+    from toxlib.run import nan_to_none
+    from toxlib.submission import format_score, score_files
+
+    result = score_files(
+        arguments.submission, arguments.labels, arguments.other, arguments.id_column
+    )
+    print(json.dumps(nan_to_none(result), indent=2) if arguments.json else format_score(result))
+
+
+def predict(arguments: argparse.Namespace) -> None:
+    """Score a CSV by a finished run's model, as a stream, in the input's order."""
+    from toxlib import data, paths, text
+    from toxlib.inference import default_device, predict_probabilities
+    from toxlib.model import load_trained, register
+    from toxlib.progress import progress
+    from toxlib.run import read_recipe
+
+    register()
+    recipe = read_recipe(arguments.run)
+    model, tokenizer = load_trained(arguments.run / "model")
+    model = model.to(default_device())
+    total = sum(len(c) for c in data.iter_comments(arguments.file, *_columns(recipe)))
+    with (
+        paths.replacing(arguments.output) as temporary,
+        temporary.open("w", newline="", encoding="utf-8") as out,
+        progress(total=total, description="Predict") as bar,
+    ):
+        writer = csv.writer(out, lineterminator="\n")
+        writer.writerow([recipe.id_column, *model.config.id2label.values()])
+        for chunk in data.iter_comments(arguments.file, *_columns(recipe)):
+            texts = text.prepare(chunk[recipe.text_column], thorough=recipe.clean)
+            scores = predict_probabilities(
+                model, tokenizer, texts, recipe.precision, recipe.micro_batch_tokens, bar
+            )
+            for comment_id, row in zip(chunk[recipe.id_column], scores, strict=True):
+                writer.writerow([comment_id, *(f"{value:.9g}" for value in row)])
+
+
+def _columns(recipe) -> tuple[str, str]:
+    return recipe.id_column, recipe.text_column
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(prog="python -m toxlib", description=__doc__)
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+    command = commands.add_parser("run", help="execute the notebooks into a run folder")
+    command.add_argument("--recipe", default="quick", help="a named recipe (default: quick)")
+    command.add_argument("--data-dir", default="", help="folder with Kaggle's files")
+    command.add_argument("--run-dir", default="", help="run folder (default: outputs/RECIPE)")
+    command.add_argument("--from", dest="start", default="01", help="first notebook, such as 03")
+    command.add_argument(
+        "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="recipe values"
+    )
+    command.set_defaults(command=run)
+    command = commands.add_parser("data", help="check Kaggle's files and say what was found")
+    command.add_argument("--data-dir", default="", help="folder with Kaggle's files")
+    command.add_argument("--id-column", default="id")
+    command.add_argument("--text-column", default="comment_text")
+    command.set_defaults(command=show_data)
+    command = commands.add_parser("score", help="grade a submission by test_labels.csv")
+    command.add_argument("submission", type=Path)
+    command.add_argument("other", type=Path, nargs="?", help="a second one, compared in pairs")
+    command.add_argument("--labels", type=Path, required=True, help="Kaggle's test_labels.csv")
+    command.add_argument("--id-column", default="id")
+    command.add_argument("--json", action="store_true", help="print JSON")
+    command.set_defaults(command=score)
+    command = commands.add_parser("predict", help="score any CSV by a finished run's model")
+    command.add_argument("run", type=Path, help="a finished run folder")
+    command.add_argument("file", type=Path, help="a CSV with id and text columns")
+    command.add_argument("-o", "--output", type=Path, required=True, help="the CSV to write")
+    command.set_defaults(command=predict)
+    return parser
+
+
+if __name__ == "__main__":
+    sys.exit(main())

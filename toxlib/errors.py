@@ -1,0 +1,13 @@
+"""The one exception that means: the user can mend this."""
+
+
+class InputError(ValueError):
+    """A mistake in a file, a parameter or a folder that the user can put right.
+
+    The message is one line that says where (file, row, column) and what to do. The command line
+    prints it without a traceback and exits with status 2; so does a notebook.
+    """
+
+    def _render_traceback_(self) -> list[str]:
+        """IPython's hook: show the message alone."""
+        return [f"InputError: {self}"]

@@ -1,0 +1,197 @@
+"""Scores of predicted probabilities, with intervals.
+
+Letters: N comments, L labels, R resamples.
+"""
+
+import warnings
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+
+BLOCK = 25
+"""Resamples drawn together: bounds the bootstrap's memory to about 30 MB at N = 64,000."""
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % bootstrap interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+def auc_per_label(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """ROC AUC of each column.
+
+    Args:
+        labels: (N, L) of 0 and 1.
+        probabilities: (N, L); any scores that rank will do.
+
+    Returns:
+        (L,); NaN, with a warning, for a column that has one class only: its AUC is undefined.
+    """
+    aucs = np.full(labels.shape[1], np.nan)
+    for column in range(labels.shape[1]):
+        if len(np.unique(labels[:, column])) == 2:
+            aucs[column] = roc_auc_score(labels[:, column], probabilities[:, column])
+    if np.isnan(aucs).any():
+        single = ", ".join(map(str, np.flatnonzero(np.isnan(aucs))))
+        warnings.warn(f"AUC is undefined for one-class columns {single}", stacklevel=2)
+    return aucs
+
+
+def mean_columnwise_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """The competition's metric: the mean over the label columns of their ROC AUC.
+
+    A column with one class only is left out of the mean, with a warning; NaN if all are.
+    """
+    return _mean_of_defined(auc_per_label(labels, probabilities))
+
+
+def evaluate(labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str]) -> dict:
+    """All metrics of a prediction, ready for JSON.
+
+    The tutorial's three carry names that say what they are; its "roc_auc" is computed on values
+    thresholded at 0.5 and pooled over labels, so it ignores the ranking and is no competition
+    score.
+    """
+    decisions = (probabilities >= 0.5).astype(int)
+    aucs = auc_per_label(labels, probabilities)
+    return {
+        "rows": len(labels),
+        "mean_columnwise_auc": _mean_of_defined(aucs),
+        "auc_per_label": dict(zip(label_names, aucs.tolist(), strict=True)),
+        "log_loss": mean_log_loss(labels, probabilities),
+        "f1_micro_at_0.5": f1_score(labels, decisions, average="micro", zero_division=0),
+        "f1_macro_at_0.5": f1_score(labels, decisions, average="macro", zero_division=0),
+        "subset_accuracy_at_0.5": accuracy_score(labels, decisions),
+        "tutorial": {
+            "f1_micro_on_thresholded_values": f1_score(
+                labels, decisions, average="micro", zero_division=0
+            ),
+            "roc_auc_micro_on_thresholded_values": _micro_auc(labels, decisions),
+            "subset_accuracy_on_thresholded_values": accuracy_score(labels, decisions),
+        },
+    }
+
+
+def mean_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    """Binary log loss in nats, the mean over all N x L decisions."""
+    return log_loss(labels.ravel(), probabilities.ravel().astype(np.float64), labels=[0, 1])
+
+
+def bootstrap_auc(
+    labels: np.ndarray, probabilities: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Mean column-wise AUC with its percentile interval over rows drawn with replacement."""
+    draws = _resampled_means(labels, [probabilities], resamples, seed)[0]
+    return _interval(_quiet_mean_auc(labels, probabilities), draws)
+
+
+def paired_bootstrap_auc(
+    labels: np.ndarray, a: np.ndarray, b: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Mean column-wise AUC of `a` minus that of `b`, both scored on the same resampled rows.
+
+    Pairing matters: two models err on the same comments, so that their difference is known much
+    better than either score.
+    """
+    draws = _resampled_means(labels, [a, b], resamples, seed)
+    estimate = _quiet_mean_auc(labels, a) - _quiet_mean_auc(labels, b)
+    return _interval(estimate, draws[0] - draws[1])
+
+
+def paired_bootstrap_log_loss(
+    labels: np.ndarray, a: np.ndarray, b: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Log loss of `a` minus that of `b` (negative: `a` is better) on the same resampled rows."""
+    differences = _row_losses(labels, a) - _row_losses(labels, b)
+    rng = np.random.default_rng(seed)
+    draws = np.concatenate(
+        [w @ differences / len(differences) for w in _weights(len(differences), resamples, rng)]
+    )
+    return _interval(float(differences.mean()), draws)
+
+
+def _row_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    p = np.clip(probabilities.astype(np.float64), 1e-15, 1 - 1e-15)
+    return -np.where(labels == 1, np.log(p), np.log(1 - p)).mean(axis=1)
+
+
+def _micro_auc(labels: np.ndarray, decisions: np.ndarray) -> float:
+    if len(np.unique(labels)) < 2:
+        return float("nan")
+    return roc_auc_score(labels, decisions, average="micro")
+
+
+def _mean_of_defined(values: np.ndarray) -> float:
+    defined = values[~np.isnan(values)]
+    return float(defined.mean()) if len(defined) else float("nan")
+
+
+def _quiet_mean_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        return mean_columnwise_auc(labels, probabilities)
+
+
+def _interval(estimate: float, draws: np.ndarray) -> Interval:
+    if np.isnan(draws).all():
+        return Interval(float(estimate), float("nan"), float("nan"))
+    low, high = np.nanpercentile(draws, [2.5, 97.5])
+    return Interval(float(estimate), float(low), float(high))
+
+
+def _weights(rows: int, resamples: int, rng: np.random.Generator):
+    """How often each row is drawn, (R, N), in blocks of R: a resample without copying rows."""
+    for start in range(0, resamples, BLOCK):
+        count = min(BLOCK, resamples - start)
+        drawn = rng.integers(0, rows, (count, rows))
+        yield np.stack([np.bincount(draw, minlength=rows) for draw in drawn]).astype(float)
+
+
+def _resampled_means(
+    labels: np.ndarray, predictions: list[np.ndarray], resamples: int, seed: int
+) -> list[np.ndarray]:
+    """Mean column-wise AUC of each prediction on each resample: one (R,) array per prediction.
+
+    A column that loses a class in a resample is left out of that resample's mean.
+    """
+    rng = np.random.default_rng(seed)
+    ranked = [
+        [_Ranked(labels[:, j], p[:, j]) for j in range(labels.shape[1])] for p in predictions
+    ]
+    means: list[list[np.ndarray]] = [[] for _ in predictions]
+    for weights in _weights(len(labels), resamples, rng):
+        for columns, collected in zip(ranked, means, strict=True):
+            aucs = np.stack([column.auc(weights) for column in columns])  # (L, R)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", RuntimeWarning)  # a resample without any class
+                collected.append(np.nanmean(aucs, axis=0))
+    return [np.concatenate(collected) for collected in means]
+
+
+class _Ranked:
+    """One column sorted once, so that each resample's AUC costs one pass over its weights."""
+
+    def __init__(self, labels: np.ndarray, scores: np.ndarray):
+        self.order = np.argsort(scores, kind="stable")
+        self.positive = labels[self.order] == 1
+        ordered = scores[self.order]
+        self.ties = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+
+    def auc(self, weights: np.ndarray) -> np.ndarray:
+        """Weighted AUC per resample, ties counted half: (R, N) → (R,)."""
+        weights = weights[:, self.order]
+        positive = np.add.reduceat(weights * self.positive, self.ties, axis=1)
+        negative = np.add.reduceat(weights * ~self.positive, self.ties, axis=1)
+        below = np.cumsum(negative, axis=1) - negative / 2
+        pairs = positive.sum(axis=1) * negative.sum(axis=1)
+        wins = (positive * below).sum(axis=1)
+        return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)

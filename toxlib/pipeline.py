@@ -1,0 +1,113 @@
+"""Run the notebooks with papermill, one after the other, into a run folder."""
+
+import json
+import os
+import sys
+import time
+from pathlib import Path
+
+import nbformat
+import papermill
+from nbconvert import HTMLExporter
+from papermill.exceptions import PapermillExecutionError
+
+from toxlib import paths
+from toxlib.errors import InputError
+from toxlib.run import Run, open_run, write_json
+from toxlib.training import format_seconds
+
+NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
+
+
+class NotebookError(RuntimeError):
+    """A cell has failed; the message names notebook, cell and exception."""
+
+
+def run_pipeline(
+    recipe: str, data_dir: str = "", run_dir: str = "", overrides: str = "", start: str = "01"
+) -> Run:
+    """Check everything that can be checked, then execute the notebooks and join the report.
+
+    Args:
+        start: number of the first notebook to execute; what earlier ones left is used.
+
+    Raises:
+        InputError: for a bad parameter or file, before any notebook runs.
+        NotebookError: if a cell fails; the executed copy is kept for reading.
+    """
+    notebooks = _from(start)
+    run = open_run(recipe, data_dir, run_dir, overrides)
+    run.is_validation  # noqa: B018 - too few rows to split is found now, not after 01 and 02
+    print(f"Run folder {run.folder}\n{run.data_note}", flush=True)
+    parameters = {
+        "recipe": recipe,
+        "data_dir": str(run.data_dir),
+        "run_dir": str(run.folder),
+        "overrides": overrides,
+    }
+    for number, name in enumerate(notebooks, start=1):
+        print(f"[{number}/{len(notebooks)}] {name} …", flush=True)
+        seconds = execute(name, run.folder, parameters)
+        _record_seconds(run, name, seconds)
+        print(f"[{number}/{len(notebooks)}] {name} done in {format_seconds(seconds)}", flush=True)
+    write_report(run.folder)
+    return run
+
+
+def execute(name: str, folder: Path, parameters: dict[str, str]) -> float:
+    """Execute one notebook into the run folder; returns its seconds.
+
+    What its cells write to stderr (progress bars) is passed on as it comes.
+    """
+    start = time.perf_counter()
+    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
+    try:
+        papermill.execute_notebook(
+            paths.REPOSITORY / "notebooks" / f"{name}.ipynb",
+            folder / f"{name}.ipynb",
+            parameters=parameters,
+            kernel_name="python3",
+            progress_bar=False,
+            extra_arguments=["--log-level=ERROR"],
+            stderr_file=sys.stderr,
+        )
+    except PapermillExecutionError as error:
+        if error.ename == "InputError":
+            raise InputError(error.evalue) from None
+        last_lines = error.evalue.strip().splitlines()[-1:] or [""]
+        raise NotebookError(
+            f"{name}, cell {error.exec_count}: {error.ename}: {last_lines[0]}\n"
+            f"the executed copy shows more: {folder / name}.ipynb"
+        ) from None
+    return time.perf_counter() - start
+
+
+def write_report(folder: Path) -> Path:
+    """Join the executed notebooks into one self-contained page, report.html."""
+    copies = [folder / f"{name}.ipynb" for name in NOTEBOOKS]
+    notebooks = [nbformat.read(path, as_version=4) for path in copies if path.exists()]
+    joined = notebooks[0]
+    joined.cells = [cell for notebook in notebooks for cell in notebook.cells]
+    joined.metadata.pop("widgets", None)
+    joined.metadata["title"] = f"toxlib: {folder.name}"
+    exporter = HTMLExporter(mathjax_url="", require_js_url="", embed_images=True)
+    page, _ = exporter.from_notebook_node(joined)
+    report = folder / "report.html"
+    with paths.replacing(report) as temporary:
+        temporary.write_text(page, "utf-8")
+    return report
+
+
+def _from(start: str) -> tuple[str, ...]:
+    numbers = [name[:2] for name in NOTEBOOKS]
+    if start not in numbers:
+        raise InputError(f"--from {start}: choose one of {', '.join(numbers)}")
+    return NOTEBOOKS[numbers.index(start) :]
+
+
+def _record_seconds(run: Run, name: str, seconds: float) -> None:
+    """Read run.json again first: the notebook may have added to it."""
+    path = run.path("run.json")
+    content = json.loads(path.read_text("utf-8"))
+    content["seconds"][name] = round(seconds, 1)
+    write_json(path, content)

