@@ -69,7 +69,9 @@ def checkpoints(tmp_path_factory, tokenizer) -> dict[str, Path]:
     torch.manual_seed(0)
     models = {
         "bert": BertModel(BertConfig(**SIZE, max_position_embeddings=512, pad_token_id=0)),
-        "roberta": RobertaModel(RobertaConfig(**SIZE, max_position_embeddings=514, pad_token_id=0)),
+        "roberta": RobertaModel(
+            RobertaConfig(**SIZE, max_position_embeddings=514, pad_token_id=0)
+        ),
         "longformer": LongformerModel(
             LongformerConfig(
                 **SIZE, max_position_embeddings=600, attention_window=16, pad_token_id=0

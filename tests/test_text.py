@@ -14,7 +14,9 @@ def test_white_space_is_folded_and_nothing_else_changes(comment):
 
 
 def test_clean_folds_names_addresses_and_repeats():
-    comment = "see https://a.b/c?d by 192.0.2.7, [[User:X|X]] and @joe: noooooooo no no no no no ﬁne"
+    comment = (
+        "see https://a.b/c?d by 192.0.2.7, [[User:X|X]] and @joe: noooooooo no no no no no ﬁne"
+    )
     assert clean(comment) == "see URL by IP , USER and USER : nooo no no no fine"
 
 

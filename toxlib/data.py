@@ -267,9 +267,10 @@ def _records(path: Path, stream: io.TextIOBase) -> Iterator[list[str]]:
         except StopIteration:
             return
         except UnicodeDecodeError as error:
+            byte = error.object[error.start]
             raise InputError(
-                f"{path}: near row {max(row, 1)}: byte {error.object[error.start]:#04x} is not "
-                "UTF-8; save the file as UTF-8"
+                f"{path}: row {_first_undecodable_row(path)}: byte {byte:#04x} is not UTF-8; save "
+                "the file as UTF-8"
             ) from None
         except csv.Error as error:
             raise InputError(
@@ -279,6 +280,15 @@ def _records(path: Path, stream: io.TextIOBase) -> Iterator[list[str]]:
         if record:  # a blank line at the end is no row
             yield record
             row += 1
+
+
+def _first_undecodable_row(path: Path) -> int:
+    """Decoding runs ahead of the parser by a buffer, so the row is looked for once more."""
+    with _open_text(path, errors="surrogateescape") as stream:
+        for row, record in enumerate(csv.reader(stream)):
+            if any(0xDC80 <= ord(character) <= 0xDCFF for character in "".join(record)):
+                return row
+    return 0
 
 
 def _check_header(path: Path, header: list[str]) -> None:
@@ -295,15 +305,15 @@ def _check_header(path: Path, header: list[str]) -> None:
 
 
 @contextmanager
-def _open_text(path: Path) -> Iterator[io.TextIOBase]:
+def _open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOBase]:
     if not path.is_file():
         raise InputError(f"{path}: no such file")
     with path.open("rb") as raw:
         if path.suffix == ".zip":
             with _open_member(path, raw) as member:
-                yield _as_text(path, member)
+                yield _as_text(path, member, errors)
         else:
-            yield _as_text(path, raw)
+            yield _as_text(path, raw, errors)
 
 
 @contextmanager
@@ -321,7 +331,7 @@ def _open_member(path: Path, raw: io.BufferedReader) -> Iterator[io.BufferedRead
         raise InputError(f"{path}: a damaged or truncated zip; download it again") from None
 
 
-def _as_text(path: Path, raw: io.BufferedReader) -> io.TextIOWrapper:
+def _as_text(path: Path, raw: io.BufferedReader, errors: str) -> io.TextIOWrapper:
     start = raw.peek(64)[:64]
     for magic, what in NOT_CSV.items():
         if start.startswith(magic):
@@ -330,7 +340,7 @@ def _as_text(path: Path, raw: io.BufferedReader) -> io.TextIOWrapper:
         raise InputError(
             f"{path}: a zip or Excel file named .csv; rename it .csv.zip or export it"
         )
-    return io.TextIOWrapper(raw, encoding="utf-8-sig", newline="")
+    return io.TextIOWrapper(raw, encoding="utf-8-sig", errors=errors, newline="")
 
 
 def _check_ids(

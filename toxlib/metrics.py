@@ -81,6 +81,27 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, label_names: Sequenc
     }
 
 
+def compare(
+    labels: np.ndarray, model: np.ndarray, floor: np.ndarray, label_names: Sequence[str]
+) -> dict:
+    """A model's validation scores beside the floor's, with intervals, ready for JSON.
+
+    Args:
+        labels: (N, L) of the validation rows; on these the model's epoch was chosen.
+        model, floor: probabilities, (N, L).
+    """
+    return {
+        "validation": evaluate(labels, model, label_names),
+        "validation_note": "optimistic: the epoch was chosen on these rows",
+        "floor": evaluate(labels, floor, label_names),
+        "intervals_95": {
+            "mean column-wise AUC": vars(bootstrap_auc(labels, model)),
+            "mean column-wise AUC minus floor": vars(paired_bootstrap_auc(labels, model, floor)),
+            "log loss minus floor": vars(paired_bootstrap_log_loss(labels, model, floor)),
+        },
+    }
+
+
 def mean_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Binary log loss in nats, the mean over all N x L decisions."""
     return log_loss(labels.ravel(), probabilities.ravel().astype(np.float64), labels=[0, 1])

@@ -197,7 +197,7 @@ def _comment(rng: np.random.Generator) -> tuple[str, tuple[str, ...]]:
         sentences = [*harmless, *_toxic_sentences(rng, labels)]
     else:
         sentences = _shuffled(rng, [*harmless, *_toxic_sentences(rng, labels)])
-    if not labels and rng.random() < HARD_SHARE:
+    if not labels and length <= LATE_FROM and rng.random() < HARD_SHARE:
         sentences.insert(int(rng.integers(len(sentences) + 1)), _hard_negative(rng))
     text = sentences[0]
     for sentence in sentences[1:]:

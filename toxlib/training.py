@@ -229,6 +229,15 @@ def format_seconds(seconds: float) -> str:
     return f"{hours} h {left} min" if hours else f"{minutes} min {rest} s"
 
 
+def cost(result: TrainingResult) -> dict[str, float]:
+    """Time and memory that training took, ready for JSON."""
+    return {
+        "predicted_seconds": result.predicted_seconds,
+        "training_seconds": result.seconds,
+        "peak_memory_gb": result.peak_memory_bytes / 1e9,
+    }
+
+
 def peak_memory_bytes() -> int:
     """Most memory held so far: the GPU's if there is one, else this process's."""
     if torch.cuda.is_available():

@@ -1,0 +1,95 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from toxlib import submission
+from toxlib.errors import InputError
+
+SAMPLE = pd.DataFrame({"id": ["b", "a", "c"], "toxic": 0.5, "threat": 0.5})
+
+
+@pytest.fixture
+def files(tmp_path):
+    rng = np.random.default_rng(0)
+    labels = pd.DataFrame({"id": [f"i{n}" for n in range(60)]})
+    labels[["toxic", "threat"]] = (rng.random((60, 2)) < 0.4).astype(int)
+    labels.loc[50:, ["toxic", "threat"]] = -1
+    scores = labels.copy()
+    scores[["toxic", "threat"]] = rng.random((60, 2))
+    labels.to_csv(tmp_path / "labels.csv", index=False)
+    scores[::-1].to_csv(tmp_path / "scores.csv", index=False)
+    return tmp_path, labels, scores
+
+
+def test_the_samples_ids_order_and_columns(tmp_path):
+    path = tmp_path / "submission.csv"
+    values = np.array([[0.1, 0.123456789], [0.2, 0.2], [0.3, 1.0]], dtype=np.float32)
+    submission.write_submission(path, ["a", "b", "c"], values, SAMPLE)
+    table = pd.read_csv(path)
+    assert list(table["id"]) == ["b", "a", "c"]
+    assert list(table.columns) == list(SAMPLE.columns)
+    assert (table[["toxic", "threat"]].to_numpy(np.float32) == values[[1, 0, 2]]).all()
+
+
+@pytest.mark.parametrize(
+    ("ids", "value", "expected"),
+    [
+        (["a", "b", "d"], 0.5, "missing ids, such as 'c'"),
+        (["a", "b", "c", "d"], 0.5, "extra ids, such as 'd'"),
+        (["a", "b", "c", "c"], 0.5, "'c' stands there twice"),
+        (["a", "b", "c"], np.nan, "from 0 to 1"),
+        (["a", "b", "c"], 1.5, "from 0 to 1"),
+    ],
+)
+def test_a_wrong_submission_is_refused_and_leaves_nothing(tmp_path, ids, value, expected):
+    path = tmp_path / "submission.csv"
+    with pytest.raises(InputError, match=expected):
+        submission.write_submission(path, ids, np.full((len(ids), 2), value), SAMPLE)
+    assert not list(tmp_path.iterdir())
+
+
+def test_unscored_rows_do_not_count(files):
+    folder, labels, scores = files
+    result = submission.score_files(folder / "scores.csv", folder / "labels.csv")
+    from sklearn.metrics import roc_auc_score
+
+    names = ["toxic", "threat"]
+    expected = roc_auc_score(labels.loc[:49, names], scores.loc[:49, names])
+    assert result["mean_columnwise_auc"] == pytest.approx(expected)
+    assert (result["rows_scored"], result["rows_unscored"]) == (50, 10)
+    assert result["place"] is None
+    assert "no medal line" in submission.format_score(result)
+
+
+def test_two_submissions_are_compared_in_pairs(files):
+    folder, _, scores = files
+    scores.to_csv(folder / "same.csv", index=False)
+    result = submission.score_files(
+        folder / "scores.csv", folder / "labels.csv", folder / "same.csv"
+    )
+    assert result["difference"]["mean_columnwise_auc"] == 0
+    assert "First minus second" in submission.format_score(result)
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda t: t[1:], "1 missing ids"),
+        (lambda t: pd.concat([t, t[:1].assign(id="new")]), "1 extra ids, such as 'new'"),
+        (lambda t: pd.concat([t, t[:1]]), "row 61, column 'id'"),
+        (lambda t: t.rename(columns={"toxic": "tox"}), "columns"),
+        (lambda t: t.assign(threat=2), "row 1, column 'threat'"),
+    ],
+)
+def test_score_refuses_what_does_not_match(files, change, expected):
+    folder, _, scores = files
+    change(scores).to_csv(folder / "bad.csv", index=False)
+    with pytest.raises(InputError, match=expected):
+        submission.score_files(folder / "bad.csv", folder / "labels.csv")
+
+
+def test_medal_lines_need_every_scored_row():
+    assert submission.medal(0.99, 1000) is None
+    assert "gold" in submission.medal(0.98740, 63_978)
+    assert "bronze" in submission.medal(0.98650, 63_978)
+    assert "below the median" in submission.medal(0.97, 63_978)
