@@ -135,18 +135,18 @@ def test_bad_input_is_found_before_anything_is_written(small_dir, tmp_path, caps
 
 def test_too_few_rows_to_split_leave_nothing(small_dir, tmp_path, capsys):
     shutil.copytree(small_dir, tmp_path / "data")
-    lines = (small_dir / "train.csv").read_text("utf-8").splitlines(keepends=True)
     table = pd.read_csv(small_dir / "train.csv", dtype=str, keep_default_na=False)
     table[:5].to_csv(tmp_path / "data" / "train.csv", index=False)
     arguments = ["run", "--data-dir", str(tmp_path / "data"), "--run-dir", str(tmp_path / "run")]
-    assert len(lines) > 5
     assert main(arguments) == 2
     assert "too few to split" in capsys.readouterr().err
     assert not (tmp_path / "run").exists()
 
 
 def test_a_failing_cell_stops_the_run(monkeypatch, tmp_path, small_dir, capsys):
-    broken = nbformat.v4.new_notebook(metadata={"kernelspec": {"name": "python3"}})
+    broken = nbformat.v4.new_notebook(
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+    )
     broken.cells = [
         nbformat.v4.new_code_cell('recipe = ""', metadata={"tags": ["parameters"]}),
         nbformat.v4.new_code_cell("1 / 0"),
@@ -177,7 +177,7 @@ def test_a_notebook_alone_says_what_to_run_first(tool, small_dir, tmp_path):
             .replace('data_dir: str = \\"\\"', f'data_dir: str = \\"{small_dir}\\"')
             .replace('run_dir: str = \\"\\"', f'run_dir: str = \\"{tmp_path / "r"}\\"')
         )
-        command = ["nbclient.cli", copy]
+        command = ["jupyter", "execute", copy]
     done = subprocess.run(
         [sys.executable, "-m", *map(str, command)], cwd=tmp_path, capture_output=True, text=True
     )

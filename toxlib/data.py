@@ -59,9 +59,7 @@ def find_files(folder: Path) -> dict[str, Path]:
     return {name: path for name, path in candidates if path.is_file()}
 
 
-def find_data_dir(
-    data_dir: str | Path | None, kaggle_input: Path = paths.KAGGLE_INPUT
-) -> Path | None:
+def find_data_dir(data_dir: str | Path | None, kaggle_input: Path | None = None) -> Path | None:
     """The folder that holds Kaggle's files; None where there is none, and none was asked for.
 
     A folder that is asked for must hold them. Else `data/` of the repository is tried, then the
@@ -76,7 +74,8 @@ def find_data_dir(
     default = paths.REPOSITORY / "data"
     if find_files(default):
         return _complete(default)
-    attached = sorted(kaggle_input.glob("*")) + sorted(kaggle_input.glob("*/*"))
+    root = kaggle_input or paths.KAGGLE_INPUT
+    attached = sorted(root.glob("*")) + sorted(root.glob("*/*"))
     return next((f for f in attached if set(REQUIRED) <= set(find_files(f))), None)
 
 

@@ -37,7 +37,6 @@ def run_pipeline(
     """
     notebooks = _from(start)
     run = open_run(recipe, data_dir, run_dir, overrides)
-    run.is_validation  # noqa: B018 - too few rows to split is found now, not after 01 and 02
     print(f"Run folder {run.folder}\n{run.data_note}", flush=True)
     parameters = {
         "recipe": recipe,

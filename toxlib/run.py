@@ -146,6 +146,7 @@ def open_run(recipe: str, data_dir: str = "", run_dir: str = "", overrides: str 
     folder, is_sample = _data_dir(data_dir)
     tables = data.read_tables(folder, plan.id_column, plan.text_column)
     run = Run(plan, run_folder(recipe, run_dir), folder, is_sample, tables)
+    splits.check_enough(splits.duplicate_groups(run.train_texts))
     _claim(run)
     return run
 

@@ -81,7 +81,7 @@ REPORTS = (
 )  # fmt: skip
 INSULTS = (
     "an idiot", "a moron", "a clown", "an ignorant fool", "a pathetic liar", "a brainless troll",
-    "a worthless hack", "a stupid oaf", "an imbecile", "a sad little nobody",
+    "a worthless hack", "a stupid oaf", "an imbecile", "a sad little nothing",
 )  # fmt: skip
 SWEARS = ("crap", "damn", "bloody", "arse", "bollocks", "piss")
 GROUPS = ("Northlanders", "Lowmarshers", "left-handers", "Mudport people", "Eastvalers")

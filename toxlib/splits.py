@@ -46,12 +46,7 @@ def split_validation(
     Raises:
         InputError: if there are too few distinct comments to split.
     """
-    count = int(groups.max()) + 1
-    if count < FEWEST_COMMENTS:
-        raise InputError(
-            f"train: {count} distinct comments are too few to split into training and validation; "
-            f"at least {FEWEST_COMMENTS} are needed"
-        )
+    count = check_enough(groups)
     group_labels = np.zeros((count, labels.shape[1]), dtype=labels.dtype)
     np.maximum.at(group_labels, groups, labels)
     # A column for "no label": without it the all-zero rows would not be spread evenly.
@@ -59,6 +54,17 @@ def split_validation(
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
     _, held_out = next(splitter.split(group_labels, np.hstack([group_labels, nothing])))
     return np.isin(groups, held_out)
+
+
+def check_enough(groups: np.ndarray) -> int:
+    """The number of distinct comments; an InputError if they are too few to split."""
+    count = int(groups.max()) + 1
+    if count < FEWEST_COMMENTS:
+        raise InputError(
+            f"train: {count} distinct comments are too few to split into training and validation; "
+            f"at least {FEWEST_COMMENTS} are needed"
+        )
+    return count
 
 
 def write_split(path: Path, ids: pd.Series, is_validation: np.ndarray) -> None:
