@@ -145,7 +145,9 @@ def test_too_few_rows_to_split_leave_nothing(small_dir, tmp_path, capsys):
 
 def test_a_failing_cell_stops_the_run(monkeypatch, tmp_path, small_dir, capsys):
     broken = nbformat.v4.new_notebook(
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}}
+        metadata={
+            "kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}
+        }
     )
     broken.cells = [
         nbformat.v4.new_code_cell('recipe = ""', metadata={"tags": ["parameters"]}),
@@ -195,7 +197,7 @@ def test_kaggle_kernel(monkeypatch, small_dir, tmp_path):
     monkeypatch.setattr(paths, "KAGGLE_INPUT", tmp_path / "input")
     opened = toxlib.open_run("quick")
     assert opened.data_dir == attached.resolve()
-    assert opened.folder == working / "quick"
+    assert opened.folder == working
     assert not opened.is_sample
 
 

@@ -59,8 +59,9 @@ def test_micro_batches_have_the_loss_and_gradients_of_the_unsplit_batch(
         assert (actual - gradient).abs().max() <= 1e-5 * scale, name
 
 
-def test_same_seed_same_predictions(checkpoints, tmp_path):
-    recipe = _recipe(checkpoints["bert"])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "longformer"])
+def test_same_seed_same_predictions(checkpoints, tmp_path, kind):
+    recipe = _recipe(checkpoints[kind], "attention_window=16")
     first = _train(recipe, tmp_path / "1")[2].validation_probabilities
     second = _train(recipe, tmp_path / "2")[2].validation_probabilities
     assert np.array_equal(first, second)

@@ -38,6 +38,7 @@ def run(arguments: argparse.Namespace) -> int:
 def show_data(arguments: argparse.Namespace) -> None:
     """Read and check Kaggle's files, and say what was found."""
     from toxlib import data
+    from toxlib.csv_files import show_all
 
     folder = data.find_data_dir(arguments.data_dir or None)
     if folder is None:
@@ -46,7 +47,7 @@ def show_data(arguments: argparse.Namespace) -> None:
     tables = data.read_tables(folder, arguments.id_column, arguments.text_column)
     print(f"{folder}: sound")
     print(f"  {len(tables.train)} training and {len(tables.test)} test comments")
-    print(f"  labels: {data.show_all(tables.label_names)}")
+    print(f"  labels: {show_all(tables.label_names)}")
     print(f"  test labels: {'none' if tables.test_labels is None else 'found'}")
 
 

@@ -5,6 +5,8 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import FeatureUnion
 
+from toxlib.progress import progress
+
 WORDS = {"max_features": 10_000, "sublinear_tf": True}
 CHARACTERS = {
     "analyzer": "char",
@@ -25,8 +27,13 @@ class TfidfClassifier:
         self.features = FeatureUnion(
             [("words", TfidfVectorizer(**WORDS)), ("characters", TfidfVectorizer(**CHARACTERS))]
         )
-        matrix = self.features.fit_transform(texts)
-        self.columns = [_fit_column(matrix, labels[:, j]) for j in range(labels.shape[1])]
+        with progress(total=1 + labels.shape[1], description="Fit the floor", unit="part") as bar:
+            matrix = self.features.fit_transform(texts)
+            bar.update()
+            self.columns = []
+            for column in labels.T:
+                self.columns.append(_fit_column(matrix, column))
+                bar.update()
         return self
 
     def predict(self, texts: list[str]) -> np.ndarray:

@@ -41,17 +41,30 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
         config.problem_type = "multi_label_classification"
         super().__init__(config)
 
-    def forward(self, *args, labels: torch.Tensor | None = None, **kwargs):
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        global_attention_mask: torch.Tensor | None = None,
+        labels: torch.Tensor | None = None,
+        **kwargs,
+    ):
         """As upstream; `labels` (B, L) may be integers: 0 or 1 for each label.
+
+        Trainer reads from this signature which columns of a data set the model takes.
 
         Raises:
             ValueError: for a sequence that is longer than the position table.
         """
-        ids = kwargs.get("input_ids", args[0] if args else None)
-        if ids is not None:
-            check_sequence_length(ids.shape[1], self.config)
-        labels = None if labels is None else labels.to(self.dtype)
-        return super().forward(*args, labels=labels, **kwargs)
+        if input_ids is not None:
+            check_sequence_length(input_ids.shape[1], self.config)
+        return super().forward(
+            input_ids,
+            attention_mask,
+            global_attention_mask,
+            labels=None if labels is None else labels.to(self.dtype),
+            **kwargs,
+        )
 
 
 def register() -> None:

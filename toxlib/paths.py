@@ -10,6 +10,11 @@ KAGGLE_INPUT = Path("/kaggle/input")
 KAGGLE_WORKING = Path("/kaggle/working")
 
 
+def outputs() -> Path:
+    """Where runs are kept: `outputs/`; on Kaggle, where it looks for `submission.csv`."""
+    return KAGGLE_WORKING if KAGGLE_WORKING.is_dir() else REPOSITORY / "outputs"
+
+
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path beside `path`; on success it becomes `path`, on error it is removed.

@@ -1,7 +1,6 @@
 """Run the notebooks with papermill, one after the other, into a run folder."""
 
 import json
-import os
 import sys
 import time
 from pathlib import Path
@@ -59,7 +58,6 @@ def execute(name: str, folder: Path, parameters: dict[str, str]) -> float:
     What its cells write to stderr (progress bars) is passed on as it comes.
     """
     start = time.perf_counter()
-    os.environ.setdefault("TOKENIZERS_PARALLELISM", "true")
     try:
         papermill.execute_notebook(
             paths.REPOSITORY / "notebooks" / f"{name}.ipynb",

@@ -134,7 +134,7 @@ def open_run(recipe: str, data_dir: str = "", run_dir: str = "", overrides: str 
     Args:
         recipe: a name in `toxlib.recipes.RECIPES`.
         data_dir: Kaggle's files; empty: `data/`, then Kaggle's input folder, then the sample.
-        run_dir: the run folder; empty: `outputs/<recipe>`, on Kaggle below `/kaggle/working`.
+        run_dir: the run folder; empty: `outputs/<recipe>`, on Kaggle `/kaggle/working`.
         overrides: changed recipe values, `"learning_rate=1e-5 epochs=1"`.
 
     Raises:
@@ -163,8 +163,8 @@ def run_folder(recipe: str, run_dir: str = "") -> Path:
     """The folder a run writes into, as an absolute path."""
     if run_dir:
         return Path(run_dir).expanduser().resolve()
-    on_kaggle = paths.KAGGLE_WORKING.is_dir()
-    return (paths.KAGGLE_WORKING if on_kaggle else paths.REPOSITORY / "outputs") / recipe
+    on_kaggle = paths.outputs() == paths.KAGGLE_WORKING
+    return paths.outputs() if on_kaggle else paths.outputs() / recipe
 
 
 def write_json(path: Path, value: dict) -> None:
@@ -186,7 +186,7 @@ def _data_dir(data_dir: str) -> tuple[Path, bool]:
     folder = data.find_data_dir(data_dir or None)
     if folder is not None:
         return folder.resolve(), False
-    sample = run_folder("sample").parent / "sample"
+    sample = paths.outputs() / "sample"
     write_sample(sample)
     return sample, True
 

@@ -15,7 +15,7 @@ from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
 
-from toxlib import data, paths
+from toxlib import paths
 from toxlib.errors import InputError
 
 FEWEST_COMMENTS = 20
@@ -78,7 +78,7 @@ def read_split(path: Path, ids: pd.Series) -> np.ndarray:
     """The saved split as booleans, (N,), in the order of `ids`."""
     table = pd.read_csv(path, dtype={ids.name: str}, keep_default_na=False)
     if list(table[ids.name]) != list(ids):
-        raise InputError(f"{path}: its ids are not those of {data.show('train')}; delete it")
+        raise InputError(f"{path}: its ids are not those of the training file; delete it")
     return (table["fold"] == VALIDATION_FOLD).to_numpy()
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toxlib import data, metrics, paths
+from toxlib.csv_files import show, show_all
 from toxlib.errors import InputError
 
 SCORED_ROWS = 63_978
@@ -46,7 +47,7 @@ def check_submission(path: Path, sample: pd.DataFrame) -> None:
     id_column = sample.columns[0]
     table = data.read_scores(path, id_column)
     if list(table.columns) != list(sample.columns):
-        raise InputError(f"{path}: columns are not the sample's: {data.show_all(sample.columns)}")
+        raise InputError(f"{path}: columns are not the sample's: {show_all(sample.columns)}")
     if list(table[id_column]) != list(sample[id_column]):
         raise InputError(f"{path}: ids are not the sample's, in its order")
 
@@ -171,8 +172,8 @@ def _aligned(path: Path, truth: pd.DataFrame, labels: Path, id_column: str) -> n
     table = data.read_scores(path, id_column)
     if list(table.columns) != list(truth.columns):
         raise InputError(
-            f"{path}: columns {data.show_all(list(table.columns))} are not those of {labels}: "
-            f"{data.show_all(list(truth.columns))}"
+            f"{path}: columns {show_all(list(table.columns))} are not those of {labels}: "
+            f"{show_all(list(truth.columns))}"
         )
     _check_same_ids(str(path), table[id_column], truth[id_column], str(labels))
     return table.set_index(id_column).loc[truth[id_column]].to_numpy()
@@ -183,9 +184,9 @@ def _check_same_ids(name: str, ids: pd.Series, expected: pd.Series, where: str) 
         alone = first[~first.isin(second)]
         if len(alone):
             raise InputError(
-                f"{name}: {len(alone)} {what} ids, such as {data.show(alone.iloc[0])}; "
+                f"{name}: {len(alone)} {what} ids, such as {show(alone.iloc[0])}; "
                 f"it must have exactly those of {where}"
             )
     if ids.duplicated().any():
         repeated = ids[ids.duplicated()].iloc[0]
-        raise InputError(f"{name}: id {data.show(repeated)} stands there twice; remove one")
+        raise InputError(f"{name}: id {show(repeated)} stands there twice; remove one")

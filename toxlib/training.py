@@ -93,11 +93,25 @@ class MicroBatchTrainer(Trainer):
 class ProgressBar(TrainerCallback):
     """Optimiser steps on toxlib's own bar, the same in a terminal, Jupyter and a headless log."""
 
+    evaluation = None
+
     def on_train_begin(self, args, state, control, **kwargs):
         self.bar = progress(total=state.max_steps, description="Train", unit="step")
 
     def on_step_end(self, args, state, control, **kwargs):
         self.bar.update()
+
+    def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
+        if self.evaluation is None:
+            batches = len(eval_dataloader)
+            self.evaluation = progress(total=batches, description="Evaluate", unit="batch")
+        self.evaluation.update()
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        self._close_evaluation()
+
+    def on_predict(self, args, state, control, metrics, **kwargs):
+        self._close_evaluation()
 
     def on_log(self, args, state, control, logs=None, **kwargs):
         if logs and "loss" in logs:
@@ -105,6 +119,11 @@ class ProgressBar(TrainerCallback):
 
     def on_train_end(self, args, state, control, **kwargs):
         self.bar.close()
+
+    def _close_evaluation(self):
+        if self.evaluation is not None:
+            self.evaluation.close()
+            self.evaluation = None
 
 
 def train(
