@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from sklearn.metrics import log_loss, roc_auc_score
+from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
 from toxlib import metrics
 
@@ -30,11 +30,25 @@ def test_a_column_with_one_class_is_nan_and_left_out(scores):
     labels, good, _ = scores
     labels = labels.copy()
     labels[:, 1] = 0
-    with pytest.warns(UserWarning, match="one-class columns 1"):
+    with pytest.warns(UserWarning, match="one-class columns '1'"):
         aucs = metrics.auc_per_label(labels, good)
     assert np.isnan(aucs).tolist() == [False, True, False]
     with pytest.warns(UserWarning, match="undefined"):
         assert metrics.mean_columnwise_auc(labels, good) == pytest.approx(np.nanmean(aucs))
+
+
+def test_the_warning_names_the_column_and_escapes_it(scores):
+    labels, good, _ = scores
+    with pytest.warns(UserWarning, match=r"columns 'b\\x1b'$"):
+        metrics.auc_per_label(labels * [1, 0, 1], good, np.array(["a", "b\x1b", "c"]))
+
+
+def test_no_defined_column_gives_nan(scores):
+    labels, good, _ = scores
+    with pytest.warns(UserWarning, match="undefined"):
+        assert np.isnan(metrics.mean_columnwise_auc(labels * 0, good))
+    interval = metrics.bootstrap_auc(labels * 0, good, resamples=3)
+    assert np.isnan([interval.estimate, interval.low, interval.high]).all()
 
 
 def test_evaluate_against_sklearn(scores):
@@ -50,20 +64,69 @@ def test_evaluate_against_sklearn(scores):
     json.dumps(result)
 
 
-def test_bootstrap_equals_scoring_the_drawn_rows(scores):
+def test_a_model_beside_its_floor(scores):
     labels, good, poor = scores
+    report = metrics.compare(labels, good, poor, ["a", "b", "c"])
+    aucs = [report[side]["mean_columnwise_auc"] for side in ("validation", "floor")]
+    gain = report["intervals_95"]["mean column-wise AUC minus floor"]
+    assert gain["estimate"] == pytest.approx(aucs[0] - aucs[1])
+    json.dumps(report)
+
+
+def test_another_threshold_moves_all_but_the_tutorials(scores):
+    labels, good, _ = scores
+    half, low = (metrics.evaluate(labels, good, ["a", "b", "c"], t) for t in (0.5, 0.3))
+    expected = f1_score(labels, good >= 0.3, average="macro")
+    assert low["f1_macro_at_0.3"] == pytest.approx(expected)
+    assert low["tutorial"] == half["tutorial"]
+
+
+def test_one_label_has_the_f1_of_its_positives(scores):
+    labels, good, _ = scores
+    result = metrics.evaluate(labels[:, :1], good[:, :1], ["a"])
+    assert result["f1_micro_at_0.5"] == pytest.approx(f1_score(labels[:, 0], good[:, 0] >= 0.5))
+
+
+def test_log_loss_of_certain_errors_is_that_of_its_differences(scores):
+    labels, good, _ = scores
+    certain = (good >= 0.5).astype(np.float32)  # 0 and 1: the clipping decides
+    difference = metrics.mean_log_loss(labels, certain) - metrics.mean_log_loss(labels, good)
+    paired = metrics.paired_bootstrap_log_loss(labels, certain, good, resamples=5)
+    assert paired.estimate == pytest.approx(difference)
+    expected = log_loss(labels.ravel(), certain.ravel().astype(float))
+    assert metrics.mean_log_loss(labels, certain) == pytest.approx(expected)
+
+
+@pytest.mark.parametrize("rows_in_a_block", [1, 7, 1000])
+def test_bootstrap_equals_scoring_the_drawn_rows(scores, monkeypatch, rows_in_a_block):
+    labels, good, poor = scores
+    monkeypatch.setattr(metrics, "BLOCK_WEIGHTS", rows_in_a_block * len(labels))
     draws = metrics._resampled_means(labels, [good, poor], 30, seed=3)
-    rng, expected = np.random.default_rng(3), []
-    for count in (metrics.BLOCK, 30 - metrics.BLOCK):
-        for rows in rng.integers(0, len(labels), (count, len(labels))):
-            expected.append([roc_auc_score(labels[rows], p[rows]) for p in (good, poor)])
+    drawn = np.random.default_rng(3).integers(0, len(labels), (30, len(labels)))
+    expected = [[roc_auc_score(labels[rows], p[rows]) for p in (good, poor)] for rows in drawn]
     assert np.allclose(np.array(draws).T, expected)
+
+
+def test_a_resample_without_a_class_leaves_that_column_out_on_both_sides():
+    rng = np.random.default_rng(0)
+    labels = np.zeros((20, 2), dtype=int)
+    labels[:8, 0] = labels[0, 1] = 1  # one positive: lost in about a third of the resamples
+    a, b = rng.random((20, 2)), rng.random((20, 2))
+    draws = metrics._resampled_means(labels, [a, b], 40, seed=1)
+    drawn = np.random.default_rng(1).integers(0, 20, (40, 20))
+    lost = 0
+    for rows, *means in zip(drawn, *draws, strict=True):
+        kept = [j for j in range(2) if 0 < labels[rows, j].sum() < 20]
+        lost += len(kept) == 1
+        for p, mean in zip((a, b), means, strict=True):
+            assert mean == pytest.approx(roc_auc_score(labels[rows][:, kept], p[rows][:, kept]))
+    assert lost > 5
 
 
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 3)), min_size=4))
 def test_weighted_auc_against_sklearn(rows):
     labels, scores, weights = (np.array(column) for column in zip(*rows, strict=True))
-    auc = metrics._Ranked(labels.astype(int), scores).auc(weights[None].astype(float))[0]
+    auc = metrics._Ranked(labels.astype(int), scores).auc(weights[:, None].astype(float))[0]
     if min(weights[labels].sum(), weights[~labels].sum()) == 0:
         assert np.isnan(auc)
     else:

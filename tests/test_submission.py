@@ -34,11 +34,11 @@ def test_the_samples_ids_order_and_columns(tmp_path):
 @pytest.mark.parametrize(
     ("ids", "value", "expected"),
     [
-        (["a", "b", "d"], 0.5, "missing ids, such as 'c'"),
-        (["a", "b", "c", "d"], 0.5, "extra ids, such as 'd'"),
-        (["a", "b", "c", "c"], 0.5, "'c' stands there twice"),
-        (["a", "b", "c"], np.nan, "from 0 to 1"),
-        (["a", "b", "c"], 1.5, "from 0 to 1"),
+        (["a", "b", "d"], 0.5, "missing ids, such as 'c' .row 3 there"),
+        (["a", "b", "c", "d"], 0.5, "extra ids, such as 'd' .row 4 here"),
+        (["a", "b", "c", "c"], 0.5, "row 4, column 'id': id 'c' stands there twice"),
+        (["a", "b", "c"], np.nan, "/submission.csv: row 1, column 'toxic': nan is not"),
+        (["a", "b", "c"], 1.5, "/submission.csv: row 1, column 'toxic': 1.5 is not"),
     ],
 )
 def test_a_wrong_submission_is_refused_and_leaves_nothing(tmp_path, ids, value, expected):
@@ -46,6 +46,34 @@ def test_a_wrong_submission_is_refused_and_leaves_nothing(tmp_path, ids, value, 
     with pytest.raises(InputError, match=expected):
         submission.write_submission(path, ids, np.full((len(ids), 2), value), SAMPLE)
     assert not list(tmp_path.iterdir())
+
+
+def test_more_predictions_than_ids_are_refused(tmp_path):
+    with pytest.raises(ValueError, match="Shape"):
+        submission.write_submission(tmp_path / "s.csv", list("abc"), np.full((4, 2), 0.5), SAMPLE)
+    assert not list(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        (lambda t: t[["id", "threat", "toxic"]], "columns are not the sample's"),
+        (lambda t: t[::-1].reset_index(drop=True), "row 1, column 'id': id 'c' where .* has 'b'"),
+        (lambda t: t.assign(id=["b", "\x1b" * 99, "c"]), "1 missing ids, such as 'a'"),
+        (lambda t: t.assign(threat=[0, np.inf, 0]), "row 2, column 'threat': inf is not"),
+    ],
+)
+def test_check_says_where_and_what(change, expected):
+    submission.check_submission(SAMPLE, SAMPLE, "it")
+    with pytest.raises(InputError, match=f"^it: {expected}"):
+        submission.check_submission(change(SAMPLE), SAMPLE, "it")
+
+
+def test_labels_that_grade_nothing_are_refused(files):
+    folder, labels, _ = files
+    labels.assign(toxic=-1, threat=-1).to_csv(folder / "labels.csv", index=False)
+    with pytest.raises(InputError, match=r"labels\.csv: every row is -1"):
+        submission.score_files(folder / "scores.csv", folder / "labels.csv")
 
 
 def test_unscored_rows_do_not_count(files):
@@ -90,6 +118,7 @@ def test_score_refuses_what_does_not_match(files, change, expected):
 
 def test_medal_lines_need_every_scored_row():
     assert submission.medal(0.99, 1000) is None
+    assert submission.medal(float("nan"), 63_978) is None
     assert "gold" in submission.medal(0.98740, 63_978)
     assert "bronze" in submission.medal(0.98650, 63_978)
     assert "below the median" in submission.medal(0.97, 63_978)

@@ -4,14 +4,17 @@ Letters: N comments, L labels, R resamples.
 """
 
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn.metrics import accuracy_score, f1_score, log_loss, roc_auc_score
+from scipy.sparse import csr_array
+from sklearn.metrics import f1_score, roc_auc_score
 
-BLOCK = 25
-"""Resamples drawn together: bounds the bootstrap's memory to about 30 MB at N = 64,000."""
+from toxlib.csv_files import show_all
+
+BLOCK_WEIGHTS = 2_000_000
+"""Row weights drawn together: bounds the bootstrap's memory whatever N and R are."""
 
 
 @dataclass(frozen=True)
@@ -26,12 +29,15 @@ class Interval:
         return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-def auc_per_label(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+def auc_per_label(
+    labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str] | None = None
+) -> np.ndarray:
     """ROC AUC of each column.
 
     Args:
         labels: (N, L) of 0 and 1.
         probabilities: (N, L); any scores that rank will do.
+        label_names: what the warning calls the columns; their indices if left out.
 
     Returns:
         (L,); NaN, with a warning, for a column that has one class only: its AUC is undefined.
@@ -41,8 +47,9 @@ def auc_per_label(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
         if len(np.unique(labels[:, column])) == 2:
             aucs[column] = roc_auc_score(labels[:, column], probabilities[:, column])
     if np.isnan(aucs).any():
-        single = ", ".join(map(str, np.flatnonzero(np.isnan(aucs))))
-        warnings.warn(f"AUC is undefined for one-class columns {single}", stacklevel=2)
+        single = np.flatnonzero(np.isnan(aucs)).tolist()
+        told = show_all(single if label_names is None else [label_names[j] for j in single])
+        warnings.warn(f"AUC is undefined for one-class columns {told}", stacklevel=2)
     return aucs
 
 
@@ -54,29 +61,37 @@ def mean_columnwise_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return _mean_of_defined(auc_per_label(labels, probabilities))
 
 
-def evaluate(labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str]) -> dict:
-    """All metrics of a prediction, ready for JSON.
+def evaluate(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    label_names: Sequence[str],
+    threshold: float = 0.5,
+) -> dict:
+    """All metrics of a prediction, ready for JSON but for NaN (see `toxlib.run.nan_to_none`).
 
     The tutorial's three carry names that say what they are; its "roc_auc" is computed on values
     thresholded at 0.5 and pooled over labels, so it ignores the ranking and is no competition
     score.
+
+    Args:
+        labels, probabilities: (N, L).
+        threshold: from which probability F1 and subset accuracy count a yes; their names say it.
     """
-    decisions = (probabilities >= 0.5).astype(int)
-    aucs = auc_per_label(labels, probabilities)
+    decisions = (probabilities >= threshold).astype(int)
+    at_half = (probabilities >= 0.5).astype(int)
+    aucs = auc_per_label(labels, probabilities, label_names)
     return {
         "rows": len(labels),
         "mean_columnwise_auc": _mean_of_defined(aucs),
         "auc_per_label": dict(zip(label_names, aucs.tolist(), strict=True)),
         "log_loss": mean_log_loss(labels, probabilities),
-        "f1_micro_at_0.5": f1_score(labels, decisions, average="micro", zero_division=0),
-        "f1_macro_at_0.5": f1_score(labels, decisions, average="macro", zero_division=0),
-        "subset_accuracy_at_0.5": accuracy_score(labels, decisions),
+        f"f1_micro_at_{threshold:g}": f1(labels, decisions, "micro"),
+        f"f1_macro_at_{threshold:g}": f1(labels, decisions, "macro"),
+        f"subset_accuracy_at_{threshold:g}": _subset_accuracy(labels, decisions),
         "tutorial": {
-            "f1_micro_on_thresholded_values": f1_score(
-                labels, decisions, average="micro", zero_division=0
-            ),
-            "roc_auc_micro_on_thresholded_values": _micro_auc(labels, decisions),
-            "subset_accuracy_on_thresholded_values": accuracy_score(labels, decisions),
+            "f1_micro_on_thresholded_values": f1(labels, at_half, "micro"),
+            "roc_auc_micro_on_thresholded_values": _micro_auc(labels, at_half),
+            "subset_accuracy_on_thresholded_values": _subset_accuracy(labels, at_half),
         },
     }
 
@@ -102,9 +117,16 @@ def compare(
     }
 
 
+def f1(labels: np.ndarray, decisions: np.ndarray, average: str) -> float:
+    """F1 of (N, L) decisions, `average` being "micro" (pooled) or "macro" (mean over labels)."""
+    if labels.shape[1] == 1:  # scikit-learn would count the rows of 0 as hits, too: accuracy
+        return f1_score(labels[:, 0], decisions[:, 0], zero_division=0)
+    return f1_score(labels, decisions, average=average, zero_division=0)
+
+
 def mean_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """Binary log loss in nats, the mean over all N x L decisions."""
-    return log_loss(labels.ravel(), probabilities.ravel().astype(np.float64), labels=[0, 1])
+    """Binary log loss in nats, the mean over all N x L decisions, clipped as scikit-learn does."""
+    return float(_row_losses(labels, probabilities).mean())
 
 
 def bootstrap_auc(
@@ -135,14 +157,20 @@ def paired_bootstrap_log_loss(
     differences = _row_losses(labels, a) - _row_losses(labels, b)
     rng = np.random.default_rng(seed)
     draws = np.concatenate(
-        [w @ differences / len(differences) for w in _weights(len(differences), resamples, rng)]
+        [differences @ w / len(differences) for w in _weights(len(differences), resamples, rng)]
     )
     return _interval(float(differences.mean()), draws)
 
 
 def _row_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    p = np.clip(probabilities.astype(np.float64), 1e-15, 1 - 1e-15)
+    smallest = np.finfo(np.float64).eps
+    p = np.clip(probabilities.astype(np.float64), smallest, 1 - smallest)
     return -np.where(labels == 1, np.log(p), np.log(1 - p)).mean(axis=1)
+
+
+def _subset_accuracy(labels: np.ndarray, decisions: np.ndarray) -> float:
+    """Share of rows whose every label is right."""
+    return float((labels == decisions).all(axis=1).mean())
 
 
 def _micro_auc(labels: np.ndarray, decisions: np.ndarray) -> float:
@@ -169,12 +197,16 @@ def _interval(estimate: float, draws: np.ndarray) -> Interval:
     return Interval(float(estimate), float(low), float(high))
 
 
-def _weights(rows: int, resamples: int, rng: np.random.Generator):
-    """How often each row is drawn, (R, N), in blocks of R: a resample without copying rows."""
-    for start in range(0, resamples, BLOCK):
-        count = min(BLOCK, resamples - start)
-        drawn = rng.integers(0, rows, (count, rows))
-        yield np.stack([np.bincount(draw, minlength=rows) for draw in drawn]).astype(float)
+def _weights(rows: int, resamples: int, rng: np.random.Generator) -> Iterator[np.ndarray]:
+    """How often each row is drawn, (N, R), in blocks of R: a resample without copying rows.
+
+    The draws, and so the interval, do not depend on the size of a block.
+    """
+    block = max(1, BLOCK_WEIGHTS // rows)
+    for start in range(0, resamples, block):
+        drawn = rng.integers(0, rows, (min(block, resamples - start), rows))
+        counts = [np.bincount(draw, minlength=rows) for draw in drawn]
+        yield np.stack(counts, axis=1, dtype=float)
 
 
 def _resampled_means(
@@ -199,20 +231,27 @@ def _resampled_means(
 
 
 class _Ranked:
-    """One column sorted once, so that each resample's AUC costs one pass over its weights."""
+    """One column ranked once, so that each resample's AUC costs one pass over its weights.
+
+    A row's place is 2g + 1 if it ties with the g-th distinct score of a positive row, 2g if it
+    lies just below it. Only these places need to be summed up, and positives are few.
+    """
 
     def __init__(self, labels: np.ndarray, scores: np.ndarray):
-        self.order = np.argsort(scores, kind="stable")
-        self.positive = labels[self.order] == 1
-        ordered = scores[self.order]
-        self.ties = np.flatnonzero(np.r_[True, ordered[1:] != ordered[:-1]])
+        positive = labels == 1
+        cuts = np.unique(scores[positive])
+        place = np.searchsorted(cuts, scores, "left") + np.searchsorted(cuts, scores, "right")
+        self.positive, self.negative = (
+            csr_array(
+                (np.ones(len(rows)), (place[rows], rows)), shape=(2 * len(cuts) + 1, len(labels))
+            )
+            for rows in (np.flatnonzero(positive), np.flatnonzero(~positive))
+        )
 
     def auc(self, weights: np.ndarray) -> np.ndarray:
-        """Weighted AUC per resample, ties counted half: (R, N) → (R,)."""
-        weights = weights[:, self.order]
-        positive = np.add.reduceat(weights * self.positive, self.ties, axis=1)
-        negative = np.add.reduceat(weights * ~self.positive, self.ties, axis=1)
-        below = np.cumsum(negative, axis=1) - negative / 2
-        pairs = positive.sum(axis=1) * negative.sum(axis=1)
-        wins = (positive * below).sum(axis=1)
-        return np.divide(wins, pairs, out=np.full(len(weights), np.nan), where=pairs > 0)
+        """Weighted AUC per resample, ties counted half: (N, R) → (R,)."""
+        positive, negative = self.positive @ weights, self.negative @ weights  # (places, R)
+        below = np.cumsum(negative, axis=0) - negative / 2
+        pairs = positive.sum(axis=0) * negative.sum(axis=0)
+        wins = (positive * below).sum(axis=0)
+        return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)

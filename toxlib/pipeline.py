@@ -8,6 +8,7 @@ from pathlib import Path
 import nbformat
 import papermill
 from nbconvert import HTMLExporter
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 from toxlib import paths
@@ -88,6 +89,7 @@ def write_report(folder: Path) -> Path:
     joined.metadata.pop("widgets", None)
     joined.metadata["title"] = f"toxlib: {folder.name}"
     exporter = HTMLExporter(mathjax_url="", require_js_url="", embed_images=True)
+    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)  # bars: last state
     page, _ = exporter.from_notebook_node(joined)
     report = folder / "report.html"
     with paths.replacing(report) as temporary:

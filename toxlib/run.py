@@ -14,6 +14,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
+from transformers.utils import logging
 
 from toxlib import data, paths, splits, text
 from toxlib.errors import InputError
@@ -141,7 +142,7 @@ def open_run(recipe: str, data_dir: str = "", run_dir: str = "", overrides: str 
         InputError: for a bad parameter or data file, or a run folder of another recipe or data.
     """
     register()
-    pd.set_option("display.html.use_mathjax", False)  # comments hold dollar signs
+    _set_up_display()
     plan = get_recipe(recipe, overrides)
     folder, is_sample = _data_dir(data_dir)
     tables = data.read_tables(folder, plan.id_column, plan.text_column)
@@ -180,6 +181,14 @@ def nan_to_none(value):
     if isinstance(value, list | tuple):
         return [nan_to_none(item) for item in value]
     return None if isinstance(value, float) and np.isnan(value) else value
+
+
+def _set_up_display() -> None:
+    """What a notebook shows: tables as they are, and toxlib's own bars only."""
+    pd.set_option("display.html.use_mathjax", False)  # comments hold dollar signs
+    pd.set_option("display.max_colwidth", 200)
+    logging.disable_progress_bar()
+    logging.set_verbosity_error()  # a fresh head is what we ask for, no reason to warn
 
 
 def _data_dir(data_dir: str) -> tuple[Path, bool]:

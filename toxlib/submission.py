@@ -29,27 +29,42 @@ def write_submission(
 
     Raises:
         InputError: if the ids are not the sample's, or a value is no probability.
+        ValueError: if `ids`, `probabilities` and the sample's columns differ in number.
     """
     id_column, *label_names = sample.columns
-    _check_same_ids(str(path), pd.Series(ids), sample[id_column], "the sample submission")
-    order = pd.Index(ids).get_indexer(sample[id_column])
+    _check_same_ids(
+        str(path), pd.Series(list(ids), name=id_column), sample[id_column], "the sample submission"
+    )
+    table = pd.DataFrame(probabilities, list(ids), label_names).loc[sample[id_column]]
+    values = table.to_numpy()
+    check_submission(table.rename_axis(id_column).reset_index(), sample, str(path))
     with paths.replacing(path) as temporary:
-        data.write_scores(temporary, sample[id_column], probabilities[order], label_names)
-        check_submission(temporary, sample)
+        data.write_scores(temporary, sample[id_column], values, label_names)
+        # What counts is what the file says.
+        check_submission(data.read_scores(temporary, id_column), sample, str(path))
 
 
-def check_submission(path: Path, sample: pd.DataFrame) -> None:
-    """Read a written submission back and compare it with Kaggle's sample.
+def check_submission(submission: pd.DataFrame, sample: pd.DataFrame, name: str) -> None:
+    """Compare a submission with Kaggle's sample; `name` is what messages call it.
 
     Raises:
-        InputError: for other ids, order or columns, or values outside [0, 1].
+        InputError: for other columns, ids or order, or values outside [0, 1].
     """
-    id_column = sample.columns[0]
-    table = data.read_scores(path, id_column)
-    if list(table.columns) != list(sample.columns):
-        raise InputError(f"{path}: columns are not the sample's: {show_all(sample.columns)}")
-    if list(table[id_column]) != list(sample[id_column]):
-        raise InputError(f"{path}: ids are not the sample's, in its order")
+    id_column, *label_names = sample.columns
+    if list(submission.columns) != list(sample.columns):
+        raise InputError(
+            f"{name}: columns are not the sample's; expected {show_all(list(sample.columns))}"
+        )
+    ids, expected = submission[id_column], sample[id_column]
+    _check_same_ids(name, ids, expected, "the sample submission")
+    moved = ids.to_numpy() != expected.to_numpy()
+    if moved.any():
+        row = int(np.argmax(moved))
+        raise InputError(
+            f"{name}: row {row + 1}, column {show(id_column)}: id {show(ids.iloc[row])} "
+            f"where the sample has {show(expected.iloc[row])}; keep the sample's order"
+        )
+    _check_probabilities(name, submission[label_names])
 
 
 def score_files(
@@ -64,6 +79,7 @@ def score_files(
         InputError: for missing, extra or repeated ids, other columns, or values outside [0, 1].
     """
     truth = data.read_labels(labels, id_column)
+    _check_scored(str(labels), truth)
     probabilities = _aligned(submission, truth, labels, id_column)
     result = {"submission": str(submission), **grade(truth, probabilities)}
     if other is not None:
@@ -79,10 +95,14 @@ def grade(truth: pd.DataFrame, probabilities: np.ndarray) -> dict:
     Args:
         truth: id and L label columns; rows of -1 are not scored.
         probabilities: (N, L), in the order of `truth`.
+
+    Raises:
+        InputError: if no row is scored.
     """
+    _check_scored("test_labels", truth)
     label_names, labels, scored = _scored(truth)
     probabilities = probabilities[scored]
-    aucs = metrics.auc_per_label(labels, probabilities)
+    aucs = metrics.auc_per_label(labels, probabilities, label_names)
     interval = metrics.bootstrap_auc(labels, probabilities)
     return {
         "mean_columnwise_auc": interval.estimate,
@@ -114,7 +134,7 @@ def medal(score: float, rows_scored: int) -> str | None:
     The lines are those of the whole scored test set, by the grader of openai/mle-bench (figures
     in impulse-ai/mlebench-medals); on a part of the rows they would mean nothing.
     """
-    if rows_scored != SCORED_ROWS:
+    if rows_scored != SCORED_ROWS or np.isnan(score):
         return None
     for name, line in MEDAL_LINES:
         if score >= line:
@@ -151,7 +171,7 @@ def format_grade(result: dict) -> str:
         f"[{low:.5f}, {high:.5f}]",
     ]
     lines += [
-        f"  AUC {ascii(name)[1:-1]:<18} {auc:.5f}" for name, auc in result["auc_per_label"].items()
+        f"  AUC {show(name)[1:-1]:<18} {auc:.5f}" for name, auc in result["auc_per_label"].items()
     ]
     lines.append(f"  {'log loss':<22} {result['log_loss']:.5f}")
     lines.append(
@@ -173,20 +193,40 @@ def _aligned(path: Path, truth: pd.DataFrame, labels: Path, id_column: str) -> n
     if list(table.columns) != list(truth.columns):
         raise InputError(
             f"{path}: columns {show_all(list(table.columns))} are not those of {labels}: "
-            f"{show_all(list(truth.columns))}"
+            f"{show_all(list(truth.columns))}; rename or reorder them"
         )
     _check_same_ids(str(path), table[id_column], truth[id_column], str(labels))
     return table.set_index(id_column).loc[truth[id_column]].to_numpy()
 
 
+def _check_scored(name: str, truth: pd.DataFrame) -> None:
+    if (truth.iloc[:, 1] == data.UNSCORED).all():
+        raise InputError(f"{name}: every row is -1, not scored; take Kaggle's test_labels.csv")
+
+
+def _check_probabilities(name: str, values: pd.DataFrame) -> None:
+    bad = ~((values >= 0) & (values <= 1)).to_numpy()  # NaN is neither
+    if bad.any():
+        row, column = (int(i) for i in np.argwhere(bad)[0])
+        raise InputError(
+            f"{name}: row {row + 1}, column {show(values.columns[column])}: "
+            f"{values.iloc[row, column]} is not a probability; write a number from 0 to 1"
+        )
+
+
 def _check_same_ids(name: str, ids: pd.Series, expected: pd.Series, where: str) -> None:
     for what, first, second in (("missing", expected, ids), ("extra", ids, expected)):
-        alone = first[~first.isin(second)]
-        if len(alone):
+        alone = ~first.isin(second).to_numpy()
+        if alone.any():
+            row = int(np.argmax(alone))
             raise InputError(
-                f"{name}: {len(alone)} {what} ids, such as {show(alone.iloc[0])}; "
+                f"{name}: {alone.sum()} {what} ids, such as {show(first.iloc[row])} "
+                f"(row {row + 1} {'there' if what == 'missing' else 'here'}); "
                 f"it must have exactly those of {where}"
             )
     if ids.duplicated().any():
-        repeated = ids[ids.duplicated()].iloc[0]
-        raise InputError(f"{name}: id {show(repeated)} stands there twice; remove one")
+        row = int(np.argmax(ids.duplicated()))
+        raise InputError(
+            f"{name}: row {row + 1}, column {show(ids.name)}: id {show(ids.iloc[row])} "
+            "stands there twice; remove one"
+        )

@@ -16,7 +16,8 @@ import pandas as pd
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
 from sklearn.metrics import f1_score, precision_recall_curve, precision_score, recall_score
 
-from toxlib import paths
+from toxlib import metrics, paths
+from toxlib.csv_files import show
 from toxlib.errors import InputError
 
 DEFAULT = 0.5
@@ -42,15 +43,19 @@ def f1_optimal_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float
         probabilities: (N,).
 
     Returns:
-        A value in (0, 1); 0.5 if there is no positive row, as nothing can be learnt then.
+        A value in (0, 1), however near to 0 or 1 the scores crowd; rows at or above it are a
+        yes. 0.5 if there is no positive row, as nothing can be learnt then.
     """
     if not labels.any():
         return DEFAULT
-    precision, recall, cutoffs = precision_recall_curve(labels, probabilities)
+    exact = probabilities.astype(np.float64)  # between neighbouring float32 there is no middle
+    precision, recall, cutoffs = precision_recall_curve(labels, exact)
     f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
     best = int(np.argmax(f1[:-1]))  # the last point has no cut-off
     lower = cutoffs[best - 1] if best else 0.0
-    return float(np.clip((cutoffs[best] + lower) / 2, 1e-6, 1 - 1e-6))
+    middle = lower + (cutoffs[best] - lower) / 2
+    chosen = middle if middle > lower else cutoffs[best]
+    return float(np.clip(chosen, np.nextafter(0, 1), np.nextafter(1, 0)))
 
 
 def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -62,7 +67,7 @@ def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarr
 def cross_fitted_thresholds(
     labels: np.ndarray,
     probabilities: np.ndarray,
-    groups: np.ndarray,
+    groups: np.ndarray | None = None,
     folds: int = 5,
     seed: int = 0,
 ) -> CrossFitted:
@@ -73,11 +78,12 @@ def cross_fitted_thresholds(
 
     Args:
         labels, probabilities: (N, L), rows the model was not trained on.
-        groups: (N,) numbers of identical comments, which stay in one fold.
+        groups: (N,) numbers of identical comments, which stay in one fold; None: all differ.
 
     Raises:
         InputError: if there are fewer distinct comments than folds.
     """
+    groups = np.arange(len(labels)) if groups is None else groups
     fold_of_row = _folds(labels, groups, folds, seed)
     decisions = np.zeros(labels.shape, dtype=bool)
     per_fold = np.empty((folds, labels.shape[1]))
@@ -95,9 +101,11 @@ def _folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.
         raise InputError(
             f"{len(distinct)} distinct validation comments are too few for {folds} folds"
         )
+    # With "no label" as a column of its own, the all-zero rows are spread evenly, too.
+    strata = np.column_stack([labels[first], 1 - labels[first].max(axis=1)])
     splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
     fold_of_group = np.empty(len(distinct), dtype=int)
-    for fold, (_, held_out) in enumerate(splitter.split(distinct[:, None], labels[first])):
+    for fold, (_, held_out) in enumerate(splitter.split(distinct[:, None], strata)):
         fold_of_group[held_out] = fold
     return fold_of_group[group_of_row]
 
@@ -112,8 +120,8 @@ def threshold_report(
 ) -> pd.DataFrame:
     """Per label: F1, precision and recall at 0.5 and at cross-fitted thresholds.
 
-    F1 carries a 95 % bootstrap interval over rows; the thresholds' spread over folds stands
-    beside the one chosen on all rows.
+    F1 carries a 95 % bootstrap interval over rows, the decisions being given; the thresholds'
+    spread over folds stands beside the one chosen on all rows.
     """
     rows = []
     for j, name in enumerate(label_names):
@@ -121,7 +129,8 @@ def threshold_report(
         row = {"label": name, "positives": int(labels[:, j].sum())}
         row |= _scores(labels[:, j], probabilities[:, j] >= DEFAULT, "at 0.5", resamples, seed)
         row |= _scores(labels[:, j], fitted.decisions[:, j], "cross-fitted", resamples, seed)
-        row |= {"threshold": fitted.final[j], "lowest": spread.min(), "highest": spread.max()}
+        row |= {"threshold": fitted.final[j], "lowest": spread.min()}
+        row |= {"median": np.median(spread), "highest": spread.max()}
         rows.append(row)
     return pd.DataFrame(rows).set_index("label")
 
@@ -134,8 +143,7 @@ def pooled_report(
     return pd.DataFrame(
         {
             f"{average} F1": {
-                way: f1_score(labels, decisions, average=average, zero_division=0)
-                for way, decisions in ways.items()
+                way: metrics.f1(labels, decisions, average) for way, decisions in ways.items()
             }
             for average in ("micro", "macro")
         }
@@ -178,3 +186,22 @@ def write_thresholds(path: Path, fitted: CrossFitted, label_names: Sequence[str]
     }
     with paths.replacing(path) as temporary:
         temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
+
+
+def read_thresholds(path: Path) -> dict[str, float]:
+    """The thresholds that `write_thresholds` saved: label → cut-off.
+
+    Raises:
+        InputError: if the file is missing, or is not of that form.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        chosen = {name: float(entry["threshold"]) for name, entry in content.items()}
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run 04_thresholds first") from None
+    except (ValueError, TypeError, KeyError, AttributeError):
+        raise InputError(f"{path}: not a file of thresholds; run 04_thresholds again") from None
+    for name, value in chosen.items():
+        if not 0 < value < 1:
+            raise InputError(f"{path}: label {show(name)}: a threshold lies in (0, 1)")
+    return chosen
