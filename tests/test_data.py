@@ -75,7 +75,8 @@ BAD = {
     "other order": ("sample_submission.csv", b"id,obscene,toxic\nx,1,1\n", ["another order"]),
     "duplicated column": ("train.csv", b"id,comment_text,toxic,toxic\na,b,0,0\n", ["twice"]),
     "nameless column": ("train.csv", b"id,comment_text,,toxic\na,b,0,0\n", ["column 3"]),
-    "no labels": ("train.csv", b"id,comment_text\na,b\n", ["no label columns"]),
+    "no id column": ("train.csv", b"key,comment_text,z\na,b,0\n", ["'id'", "'key'", "rename"]),
+    "no labels": ("train.csv", b"id,comment_text\na,b\n", ["no label columns", "add a column"]),
     "duplicated id": ("train.csv", T + b"a,again,0,0\n", ["row 4", "'id'", "row 1", "remove"]),
     "empty id": ("train.csv", T + b" ,text,0,0\n", ["row 4", "'id'", "empty id"]),
     "empty file": ("train.csv", b"", ["empty", "download"]),
@@ -85,6 +86,10 @@ BAD = {
     "half -1": ("test_labels.csv", b"id,toxic,obscene\nx,0,0\ny,-1,0\n", ["row 2", "whole row"]),
     "not UTF-8": ("train.csv", T + b"d,caf\xe9,0,0\n", ["0xe9", "UTF-8", "row 4"]),
     "UTF-16": ("train.csv", TRAIN.encode("utf-16"), ["UTF-16"]),
+    "UTF-16 without BOM": ("train.csv", TRAIN.encode("utf-16-le"), ["UTF-16", "UTF-8"]),
+    "not UTF-8 in the header": ("train.csv", b"id,caf\xe9\na,b\n", ["header: byte 0xe9"]),
+    "blank column": ("train.csv", b"id,comment_text, ,toxic\na,b,0,0\n", ["column 3"]),
+    "Excel": ("train.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ["an Excel file", "UTF-8 CSV"]),
     "open quote": ("train.csv", T + b'd,"open,0,0\n', ["row 4", "quoting"]),
     "stray quote": ("train.csv", T + b'd,"a"b,0,0\n', ["row 4", "quoting"]),
     "short row": ("train.csv", T + b"d,x,0\n", ["row 4", "3 fields", "4"]),
@@ -128,14 +133,29 @@ def test_flipped_bytes_inside_a_zip_are_noticed(folder):
         data.read_tables(folder)
 
 
+@pytest.mark.parametrize(("place", "value"), [(8, 1), (10, 99)], ids=["password", "method"])
+def test_zip_that_cannot_be_unpacked(folder, place, value):
+    (folder / "train.csv").unlink()
+    content = bytearray(_zipped(T))
+    content[content.find(b"PK\x01\x02") + place] = value
+    content[place - 2] = value
+    (folder / "train.csv.zip").write_bytes(content)
+    with pytest.raises(InputError, match="unpack it"):
+        data.read_tables(folder)
+
+
 def test_missing_files_and_folders_are_named(folder, tmp_path):
     (folder / "test.csv").unlink()
-    with pytest.raises(InputError, match=r"test\.csv not found"):
+    with pytest.raises(InputError, match=r"test\.csv not found.*found: .*train\.csv"):
         data.find_data_dir(folder)
+    with pytest.raises(InputError, match="a file, not a folder"):
+        data.find_data_dir(folder / "train.csv")
     with pytest.raises(InputError, match="no such folder"):
         data.find_data_dir(tmp_path / "nowhere")
     with pytest.raises(InputError, match="no such file"):
         data.read_scores(folder / "none.csv")
+    with pytest.raises(InputError, match="a folder, not a file"):
+        data.read_scores(folder)
 
 
 def test_kaggles_input_folder_is_found(folder, tmp_path_factory, monkeypatch):
@@ -155,6 +175,21 @@ def test_a_score_is_a_probability(tmp_path, value):
     path.write_text(f"id,toxic\na,0.5\nb,{value}\n")
     with pytest.raises(InputError, match=r"row 2, column 'toxic'.* from 0 to 1"):
         data.read_scores(path)
+
+
+@pytest.mark.parametrize("read", [data.read_labels, data.read_scores])
+def test_ids_alone_are_neither_labels_nor_scores(tmp_path, read):
+    path = tmp_path / "ids.csv"
+    path.write_text("id\na\n")
+    with pytest.raises(InputError, match="no label columns; add"):
+        read(path)
+
+
+def test_one_column_cannot_be_id_and_text(tmp_path):
+    path = tmp_path / "one.csv"
+    path.write_text("id,comment_text\na,b\n")
+    with pytest.raises(InputError, match="cannot hold both ids and text; set"):
+        data.read_comments(path, "id", "id")
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=20))

@@ -32,6 +32,36 @@ def test_too_few_rows_to_split():
         splits.split_validation(np.eye(3, dtype=np.int8), groups, 0.1, 0)
 
 
+@pytest.mark.parametrize("fraction", [0.0, 0.01, 0.95, 1.0])
+def test_a_side_without_comments_is_refused(fraction):
+    labels = np.tile(np.eye(3, dtype=np.int8), (7, 1))
+    with pytest.raises(InputError, match="validation_fraction"):
+        splits.split_validation(labels, np.arange(21), fraction, seed=0)
+
+
+def test_a_label_too_rare_for_both_sides_is_only_warned_of():
+    labels = np.zeros((40, 2), np.int8)
+    labels[:9, 0] = labels[0, 1] = 1
+    with pytest.warns(UserWarning, match="label column 2 has 1 positive"):
+        assert splits.split_validation(labels, np.arange(40), 0.1, seed=0).any()
+
+
+@pytest.mark.parametrize(
+    ("content", "expected"),
+    [
+        ("", "empty"),
+        ("id\na\n", "columns must be 'id', 'fold'; delete it"),
+        ("id,fold\na,0\nb,x\n", "row 2, column 'fold': 'x' is neither 0 nor -1; delete it"),
+        ("id,fold\na,0\nb\n", "row 2: 1 fields"),
+    ],
+)
+def test_a_damaged_split_is_refused(tmp_path, content, expected):
+    path = tmp_path / "split.csv"
+    path.write_text(content)
+    with pytest.raises(InputError, match=expected):
+        splits.read_split(path, pd.Series(["a", "b"], name="id"))
+
+
 def test_split_is_saved_and_checked(tmp_path, rows):
     _, groups, labels = rows
     held_out = splits.split_validation(labels, groups, 0.1, seed=1)

@@ -1,5 +1,6 @@
 import time
 
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -20,9 +21,24 @@ def test_clean_folds_names_addresses_and_repeats():
     assert clean(comment) == "see URL by IP , USER and USER : nooo no no no fine"
 
 
+@pytest.mark.parametrize(
+    ("comment", "expected"),
+    [
+        ("by 2001:0db8:85a3::8a2e:370:7334: hi", "by IP : hi"),
+        ("fe80::1 and ::1.", "IP and IP ."),
+        ("at 10:20:30, a::b and std::vector", "at 10:20:30, a::b and std::vector"),
+        ("[[User_talk:Joe|J]]", "USER"),
+        ("http://a (http://b) www.c www.d", "URL URL URL"),
+    ],
+)
+def test_clean_tells_addresses_from_what_looks_like_them(comment, expected):
+    assert clean(comment) == expected
+    assert clean(expected) == expected
+
+
 def test_clean_takes_linear_time_on_hostile_text():
     start = time.perf_counter()
-    for piece in ("a", "ab ", "1.", "[[User:", "@", "http://"):
+    for piece in ("a", "ab ", "1.", "[[User:", "@", "http://", "0:", "f::"):
         clean(piece * 20_000)
     assert time.perf_counter() - start < 5
 
@@ -33,6 +49,7 @@ def test_prepare_keeps_every_comment():
 
 def test_mask_hides_all_but_first_letters():
     assert mask("You, moron-like 42 édits") == "Y••, m••••-l••• 42 é••••"
+    assert mask("e\u0301te\u0301 b4d") == "e\u0301••\u0301 b4•"
 
 
 def test_shorten():

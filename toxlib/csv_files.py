@@ -7,12 +7,12 @@ value, and mends broken files without a word.
 
 import csv
 import io
-import sys
 import zipfile
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import IO
 
 from toxlib.errors import InputError
 
@@ -21,6 +21,9 @@ NOT_CSV = {
     b"PAR1": "a parquet file",
     b"\xff\xfe": "UTF-16 text",
     b"\xfe\xff": "UTF-16 text",
+    b"\x00\x00\xfe\xff": "UTF-32 text",
+    b"\xd0\xcf\x11\xe0": "an Excel file",
+    b"7z\xbc\xaf": "a 7z archive",
     b"version https://git-lfs": "a Git-LFS pointer, not the file itself",
 }
 
@@ -51,7 +54,7 @@ def read_chunks(path: Path, chunk_rows: int) -> Iterator[tuple[int, list[str], l
 
 
 def _records(path: Path, stream: io.TextIOBase) -> Iterator[list[str]]:
-    csv.field_size_limit(sys.maxsize)  # the default cuts off at 131,072 characters
+    csv.field_size_limit(2**31 - 1)  # the default is 131,072 characters; more overflows on Windows
     reader = csv.reader(stream, strict=True)
     row = 0  # of the record that is read next; 0 is the header
     while True:
@@ -62,17 +65,21 @@ def _records(path: Path, stream: io.TextIOBase) -> Iterator[list[str]]:
         except UnicodeDecodeError as error:
             byte = error.object[error.start]
             raise InputError(
-                f"{path}: row {_first_undecodable_row(path)}: byte {byte:#04x} is not UTF-8; save "
-                "the file as UTF-8"
+                f"{path}: {_place(_first_undecodable_row(path))}: byte {byte:#04x} is not UTF-8; "
+                "save the file as UTF-8"
             ) from None
         except csv.Error as error:
             raise InputError(
-                f"{path}: row {row}: broken quoting ({error}); double the quotes inside a field, "
-                "and close it"
+                f"{path}: {_place(row)}: broken quoting ({error}); double the quotes inside a "
+                "field, and close it"
             ) from None
         if record:  # a blank line at the end is no row
             yield record
             row += 1
+
+
+def _place(row: int) -> str:
+    return f"row {row}" if row else "header"
 
 
 def _first_undecodable_row(path: Path) -> int:
@@ -85,28 +92,41 @@ def _first_undecodable_row(path: Path) -> int:
 
 
 def _check_header(path: Path, header: list[str]) -> None:
-    if header[0].lstrip().lower().startswith(("<!doctype", "<html")):
+    if any("\0" in name for name in header):
+        raise InputError(f"{path}: UTF-16 text or a binary file; save it as a UTF-8 CSV")
+    if header[0].lstrip().startswith("<"):
         raise InputError(f"{path}: an HTML page, not a CSV (a log-in page?); download it again")
     if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
         raise InputError(f"{path}: columns are not separated by commas; save it with commas")
     repeated = [name for name, count in Counter(header).items() if count > 1]
     if repeated:
         raise InputError(f"{path}: column {show(repeated[0])} appears twice; remove one")
-    if "" in header:
-        place = header.index("") + 1
+    names = [name.strip() for name in header]
+    if "" in names:
+        place = names.index("") + 1
         raise InputError(f"{path}: column {place} has no name; name it or remove it")
 
 
 @contextmanager
 def _open_text(path: Path, errors: str = "strict") -> Iterator[io.TextIOBase]:
     if not path.is_file():
-        raise InputError(f"{path}: no such file")
+        what = "a folder, not a file" if path.exists() else "no such file"
+        raise InputError(f"{path}: {what}; give the path of a CSV")
     with path.open("rb") as raw:
         if path.suffix == ".zip":
             with _open_member(path, raw) as member:
                 yield _as_text(path, member, errors)
         else:
             yield _as_text(path, raw, errors)
+
+
+def _unpacked(path: Path, archive: zipfile.ZipFile, name: str) -> IO[bytes]:
+    try:
+        return archive.open(name)
+    except (RuntimeError, NotImplementedError):  # a password; a method Python cannot read
+        raise InputError(
+            f"{path}: encrypted, or packed in a way not known here; unpack it"
+        ) from None
 
 
 @contextmanager
@@ -117,8 +137,10 @@ def _open_member(path: Path, raw: io.BufferedReader) -> Iterator[io.BufferedRead
                 n for n in archive.namelist() if not n.startswith("__MACOSX") and n[-1] != "/"
             ]
             if len(names) != 1:
-                raise InputError(f"{path}: holds {len(names)} files; it must hold one CSV")
-            with archive.open(names[0]) as member:
+                raise InputError(
+                    f"{path}: holds {len(names)} files; it must hold one CSV: zip that alone"
+                )
+            with _unpacked(path, archive, names[0]) as member:
                 yield io.BufferedReader(member)
     except (zipfile.BadZipFile, EOFError, zipfile.zlib.error):
         raise InputError(f"{path}: a damaged or truncated zip; download it again") from None

@@ -64,12 +64,15 @@ def find_data_dir(data_dir: str | Path | None, kaggle_input: Path | None = None)
 
 def _complete(folder: Path) -> Path:
     if not folder.is_dir():
-        raise InputError(f"{folder}: no such folder; give the one that holds train.csv")
-    missing = [f"{name}.csv" for name in REQUIRED if name not in find_files(folder)]
+        what = "a file, not a folder" if folder.exists() else "no such folder"
+        raise InputError(f"{folder}: {what}; give the folder that holds train.csv")
+    files = find_files(folder)
+    missing = [f"{name}.csv" for name in REQUIRED if name not in files]
     if missing:
+        found = ", ".join(sorted(path.name for path in files.values())) or "none of them"
         raise InputError(
-            f"{folder}: {', '.join(missing)} not found (.csv or .csv.zip); download the "
-            "competition's files into this folder"
+            f"{folder}: {', '.join(missing)} not found as .csv or .csv.zip (found: {found}); "
+            "download the competition's files into this folder"
         )
     return folder
 
@@ -111,9 +114,7 @@ def iter_comments(
     """`read_comments` in pieces of `chunk_rows`, for files larger than memory."""
     seen: dict[str, int] = {}
     for start, header, rows in read_chunks(path, chunk_rows):
-        for column in (id_column, text_column):
-            if column not in header:
-                raise InputError(f"{path}: no column {show(column)}; found {show_all(header)}")
+        _require_columns(path, header, id_column, text_column)
         chunk = pd.DataFrame(rows, columns=header, dtype=object)[[id_column, text_column]]
         _check_ids(path, chunk[id_column], start, seen)
         yield chunk
@@ -129,6 +130,7 @@ def read_labels(
     table = _read_csv(path, label_names and [id_column, *label_names], id_column)
     _check_ids(path, table[id_column])
     names = [name for name in table.columns if name != id_column]
+    _require_labels(path, names)
     return _with_labels(path, table, names, allow_unscored)
 
 
@@ -136,6 +138,7 @@ def read_scores(path: Path, id_column: str = "id") -> pd.DataFrame:
     """Ids and probabilities: a submission, or a run's validation predictions."""
     table = _read_csv(path, None, id_column)
     _check_ids(path, table[id_column])
+    _require_labels(path, list(table.columns.drop(id_column)))
     for column in table.columns.drop(id_column):
         values = pd.to_numeric(table[column], errors="coerce")
         bad = ~values.between(0, 1)
@@ -170,13 +173,29 @@ def file_sha256(path: Path) -> str:
 
 def _label_names(path: Path, train: pd.DataFrame, id_column: str, text_column: str) -> list[str]:
     found = list(train.columns)
-    for column in (id_column, text_column):
-        if column not in found:
-            raise InputError(f"{path}: no column {show(column)}; found {show_all(found)}")
+    _require_columns(path, found, id_column, text_column)
     names = [name for name in found if name not in (id_column, text_column)]
-    if not names:
-        raise InputError(f"{path}: no label columns after {show(id_column)}, {show(text_column)}")
+    _require_labels(path, names)
     return names
+
+
+def _require_columns(path: Path, header: list[str], id_column: str, text_column: str) -> None:
+    for column in (id_column, text_column):
+        if column not in header:
+            raise InputError(
+                f"{path}: no column {show(column)}; found {show_all(header)}; rename the column, "
+                "or set id_column and text_column"
+            )
+    if id_column == text_column:
+        raise InputError(
+            f"{path}: column {show(id_column)} cannot hold both ids and text; set id_column and "
+            "text_column to two columns"
+        )
+
+
+def _require_labels(path: Path, names: list[str]) -> None:
+    if not names:
+        raise InputError(f"{path}: no label columns; add a column per label")
 
 
 def _read_csv(
@@ -187,7 +206,10 @@ def _read_csv(
     if columns is not None and header != columns:
         _refuse_columns(path, header, columns)
     if id_column is not None and id_column not in header:
-        raise InputError(f"{path}: no column {show(id_column)}; found {show_all(header)}")
+        raise InputError(
+            f"{path}: no column {show(id_column)}; found {show_all(header)}; rename the column, "
+            "or set id_column"
+        )
     rows = [row for _, part in chunks for row in part]
     return pd.DataFrame(rows, columns=header, dtype=object)
 
@@ -199,7 +221,7 @@ def _refuse_columns(path: Path, header: list[str], columns: list[str]) -> None:
     faults += [f"extra {show_all(extra)}"] if extra else []
     raise InputError(
         f"{path}: columns do not match train's ({'; '.join(faults) or 'another order'}); "
-        f"expected {show_all(columns)}"
+        f"write exactly {show_all(columns)}"
     )
 
 

@@ -1,15 +1,21 @@
 """Comments as text: white space, cleaning, and showing them without harm."""
 
+import ipaddress
 import re
 import unicodedata
 from collections.abc import Iterable
 
 URL = re.compile(r"\b(?:https?://|www\.)\S+", re.IGNORECASE)
 IPV4 = re.compile(r"\b\d{1,3}(?:\.\d{1,3}){3}\b")
-USER = re.compile(r"\[\[User(?: talk)?:[^\[\]]{1,200}\]\]|(?<!\w)@\w{2,40}", re.IGNORECASE)
+# A candidate only: `ipaddress` decides. The bounds keep hostile text linear.
+IPV6 = re.compile(
+    r"(?<![\w:.])[\da-f:]{1,38}[\da-f](?!\w|:[\da-f:]|\.\d)", re.ASCII | re.IGNORECASE
+)
+USER = re.compile(r"\[\[User(?:[ _]talk)?:[^\[\]]{1,200}\]\]|(?<!\w)@\w{2,40}", re.IGNORECASE)
 CHARACTER_RUN = re.compile(r"(.)\1{3,}")
 WORD_RUN = re.compile(r"\b(\w{1,40})(?:\W{1,3}\1\b){3,}", re.IGNORECASE)
-INNER_LETTERS = re.compile(r"(?<=[^\W\d_])[^\W\d_]")
+# After a letter, a digit or an accent written as a character of its own.
+INNER_LETTERS = re.compile(r"(?<=[^\W_]|[\u0300-\u036f])[^\W\d_]")
 
 
 def normalize_whitespace(text: str) -> str:
@@ -28,9 +34,19 @@ def clean(text: str) -> str:
     a character or word repeated more than three times is kept three times.
     """
     text = unicodedata.normalize("NFKC", text)
-    text = USER.sub(" USER ", IPV4.sub(" IP ", URL.sub(" URL ", text)))
-    text = CHARACTER_RUN.sub(r"\1\1\1", text)
-    return normalize_whitespace(WORD_RUN.sub(r"\1 \1 \1", text))
+    text = IPV4.sub(" IP ", IPV6.sub(_ipv6_token, URL.sub(" URL ", text)))
+    text = CHARACTER_RUN.sub(r"\1\1\1", USER.sub(" USER ", text))
+    return WORD_RUN.sub(r"\1 \1 \1", normalize_whitespace(text))
+
+
+def _ipv6_token(candidate: re.Match) -> str:
+    """Times such as 10:20:30 and C++ scopes such as a::b are no addresses."""
+    found = candidate.group()
+    try:
+        ipaddress.IPv6Address(found)
+    except ValueError:
+        return found
+    return " IP " if any(character.isdigit() for character in found) else found
 
 
 def prepare(texts: Iterable[str], thorough: bool) -> list[str]:
