@@ -11,7 +11,7 @@ import torch
 
 def default_token_budget(device: torch.device) -> int:
     """Padded tokens per forward pass: on a CPU a larger batch falls out of the caches."""
-    return 512 if device.type == "cpu" else 16384
+    return 1024 if device.type == "cpu" else 16384
 
 
 def micro_batches(lengths: Sequence[int], token_budget: int) -> list[np.ndarray]:

@@ -65,15 +65,15 @@ class MicroBatchTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         groups = micro_batches(batch_lengths(inputs), self.token_budget)
         total = torch.zeros((), device=self.args.device)
-        for number, rows in enumerate(groups, start=1):
-            synchronise = number == len(groups)
-            wait = contextlib.nullcontext() if synchronise else self.accelerator.no_sync(model)
-            with wait:
-                with self.compute_loss_context_manager():
+        with self.accelerator.autocast():  # one context, so that weights are cast once per step
+            for number, rows in enumerate(groups, start=1):
+                synchronise = number == len(groups)
+                wait = contextlib.nullcontext() if synchronise else self.accelerator.no_sync(model)
+                with wait:
                     loss = self.compute_loss(model, take_rows(inputs, rows)).mean()
-                loss = loss * (len(rows) / len(inputs["labels"]))
-                self.accelerator.backward(loss)
-            total += loss.detach()
+                    loss = loss * (len(rows) / len(inputs["labels"]))
+                    self.accelerator.backward(loss)
+                total += loss.detach()
         return total
 
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
@@ -81,7 +81,7 @@ class MicroBatchTrainer(Trainer):
         inputs = self._prepare_inputs(inputs)
         labels = inputs["labels"]
         logits = torch.empty_like(labels)
-        with torch.no_grad():
+        with torch.no_grad(), self.accelerator.autocast():
             for rows in micro_batches(batch_lengths(inputs), self.token_budget):
                 part = {k: v for k, v in take_rows(inputs, rows).items() if k != "labels"}
                 index = torch.as_tensor(rows, device=logits.device)
@@ -190,6 +190,7 @@ def training_arguments(recipe: Recipe, work_dir: Path) -> TrainingArguments:
     devices = max(1, int(torch.cuda.device_count()))
     return TrainingArguments(
         output_dir=str(work_dir),
+        use_cpu=device.type == "cpu",  # else Trainer refuses bf16 on a CPU
         num_train_epochs=recipe.epochs,
         per_device_train_batch_size=max(1, recipe.batch_size // devices),
         per_device_eval_batch_size=256,
