@@ -1,13 +1,14 @@
 import numpy as np
 import torch
 
-from toxlib import inference, model, tokens
+from toxlib import checkpoints as loading
+from toxlib import inference, tokens
 from toxlib.recipes import get_recipe
 
 
 def test_results_are_in_the_inputs_order_whatever_the_grouping(checkpoints, monkeypatch):
     recipe = get_recipe("quick", f"checkpoint={checkpoints['bert']} max_length=64")
-    classifier, tokenizer = model.load_classifier(recipe, ["a", "b", "c"])
+    classifier, tokenizer = loading.load_classifier(recipe, ["a", "b", "c"])
     texts = ["", "NA", *(f"comment {n} " * (n % 9 + 1) for n in range(40))]
     one_by_one = np.concatenate(
         [inference.predict_probabilities(classifier, tokenizer, [t], "fp32") for t in texts]

@@ -10,6 +10,7 @@ from transformers import (
     pipeline,
 )
 
+from toxlib import checkpoints as loading
 from toxlib import model
 from toxlib.errors import InputError
 from toxlib.recipes import get_recipe
@@ -19,9 +20,8 @@ TEXTS = ["thanks for the note", "you are an idiot " * 30, ""]
 
 
 def _classifier(checkpoints, kind="longformer", overrides="max_length=128 attention_window=16"):
-    torch.manual_seed(1)
     recipe = get_recipe("longformer-3048", f"checkpoint={checkpoints[kind]} {overrides}")
-    return model.load_classifier(recipe, LABELS)
+    return loading.load_classifier(recipe, LABELS)
 
 
 @pytest.mark.parametrize("kind", ["longformer", "bert", "roberta"])
@@ -44,21 +44,21 @@ def test_any_encoder_gets_one_logit_per_label(checkpoints, kind):
 def test_our_longformer_is_upstreams_and_takes_integer_labels(checkpoints, tmp_path):
     classifier, tokenizer = _classifier(checkpoints)
     assert isinstance(classifier, model.LongformerForMultiLabelSequenceClassification)
-    model.save_trained(classifier, tokenizer, tmp_path)
+    loading.save_trained(classifier, tokenizer, tmp_path)
     upstream = LongformerForSequenceClassification.from_pretrained(tmp_path).eval()
     batch = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
     labels = torch.tensor([[0, 1, 0], [1, 1, 0], [0, 0, 0]])
     ours = classifier.eval()(**batch, labels=labels)
-    assert torch.equal(ours.logits, upstream(**batch).logits)
+    assert torch.allclose(ours.logits, upstream(**batch).logits, atol=1e-6)
     assert torch.allclose(ours.loss, classifier(**batch, labels=labels.float()).loss)
-    again, _ = model.load_trained(tmp_path)
+    again, _ = loading.load_trained(tmp_path)
     assert torch.equal(again(**batch).logits, ours.logits)
     assert next(tmp_path.glob("*.safetensors"))
 
 
 def test_pipeline_without_toxlib_gives_the_same_scores(checkpoints, tmp_path):
     classifier, tokenizer = _classifier(checkpoints)
-    model.save_trained(classifier, tokenizer, tmp_path)
+    loading.save_trained(classifier, tokenizer, tmp_path)
     batch = tokenizer(TEXTS[1:2], truncation=True, return_tensors="pt")
     with torch.no_grad():
         expected = classifier.eval()(**batch).logits.sigmoid()[0].tolist()
@@ -78,7 +78,7 @@ def test_pipeline_without_toxlib_gives_the_same_scores(checkpoints, tmp_path):
 
 def test_register_makes_auto_classes_use_ours(checkpoints, tmp_path):
     classifier, tokenizer = _classifier(checkpoints)
-    model.save_trained(classifier, tokenizer, tmp_path)
+    loading.save_trained(classifier, tokenizer, tmp_path)
     model.register()
     ours = model.LongformerForMultiLabelSequenceClassification
     assert isinstance(AutoModelForSequenceClassification.from_pretrained(tmp_path), ours)
@@ -87,10 +87,61 @@ def test_register_makes_auto_classes_use_ours(checkpoints, tmp_path):
     assert len(scorer(["hello"])[0]) == 3
 
 
+def test_a_switch_selects_upstreams_implementation(checkpoints, monkeypatch):
+    classifier, tokenizer = _classifier(checkpoints)
+    batch = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
+    ours = classifier.eval()(**batch).logits
+    monkeypatch.setattr(model, "window_attention", None)  # ours cannot run now
+    classifier.longformer.use_upstream = True
+    assert torch.allclose(classifier(**batch).logits, ours, atol=1e-6)
+
+
+def test_attention_weights_are_had_from_upstream(checkpoints):
+    classifier, tokenizer = _classifier(checkpoints)
+    batch = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
+    output = classifier.eval()(**batch, output_attentions=True, output_hidden_states=True)
+    assert len(output.attentions) == len(output.hidden_states) - 1 == 2
+    assert torch.allclose(output.logits, classifier(**batch).logits, atol=1e-6)
+
+
+def test_padding_before_the_text_changes_nothing(checkpoints):
+    classifier, tokenizer = _classifier(checkpoints)
+    classifier.eval()
+    right = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
+    tokenizer.padding_side = "left"
+    left = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
+    assert not torch.equal(left["input_ids"], right["input_ids"])
+    assert torch.allclose(classifier(**left).logits, classifier(**right).logits, atol=1e-6)
+
+
+def test_activation_checkpointing_has_the_same_gradients(checkpoints):
+    classifier, tokenizer = _classifier(
+        checkpoints, overrides="max_length=128 dropout=0 attention_dropout=0"
+    )
+    batch = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
+    labels = torch.tensor([[0, 1, 0], [1, 1, 0], [0, 0, 0]])
+    gradients = []
+    for enable in (False, True):
+        if enable:
+            classifier.gradient_checkpointing_enable()
+        classifier.train().zero_grad()
+        classifier(**batch, labels=labels).loss.backward()
+        gradients.append(classifier.longformer.embeddings.word_embeddings.weight.grad.clone())
+    assert torch.allclose(*gradients, atol=1e-7)
+
+
+def test_the_head_is_drawn_by_the_recipes_seed(checkpoints):
+    first, again = _classifier(checkpoints)[0], _classifier(checkpoints)[0]
+    other = _classifier(checkpoints, overrides="max_length=128 attention_window=16 seed=7")[0]
+    weights = [m.classifier.out_proj.weight for m in (first, again, other)]
+    assert torch.equal(weights[0], weights[1])
+    assert not torch.equal(weights[0], weights[2])
+
+
 def test_tokenizer_is_saved_with_the_recipes_length(checkpoints, tmp_path):
     classifier, tokenizer = _classifier(checkpoints)
-    model.save_trained(classifier, tokenizer, tmp_path)
-    assert model.load_trained(tmp_path)[1].model_max_length == 128
+    loading.save_trained(classifier, tokenizer, tmp_path)
+    assert loading.load_trained(tmp_path)[1].model_max_length == 128
 
 
 def test_text_past_the_position_table_is_a_clear_error(checkpoints):
@@ -114,10 +165,10 @@ def test_a_checkpoint_that_will_not_do(checkpoints, overrides, expected):
 
 
 def test_bundled_checkpoint_is_the_one_we_know(monkeypatch):
-    assert (model.bundled_checkpoint() / "config.json").is_file()
-    monkeypatch.setattr(model, "BUNDLED_SHA256", "0" * 64)
+    assert (loading.bundled_checkpoint() / "config.json").is_file()
+    monkeypatch.setattr(loading, "BUNDLED_SHA256", "0" * 64)
     with pytest.raises(InputError, match="reinstall"):
-        model.bundled_checkpoint()
+        loading.bundled_checkpoint()
 
 
 def test_importing_toxlib_does_nothing():

@@ -17,7 +17,7 @@ def tables(sample_dir):
 def lengths(tables):
     from transformers import AutoTokenizer
 
-    from toxlib.model import bundled_checkpoint
+    from toxlib.checkpoints import bundled_checkpoint
 
     tokenizer = AutoTokenizer.from_pretrained(bundled_checkpoint())
     ids = tokenizer(text.prepare(tables.train["comment_text"], False), verbose=False)["input_ids"]

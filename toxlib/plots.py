@@ -184,6 +184,40 @@ def score_distributions(validation: np.ndarray, test: np.ndarray, names: Sequenc
     return figure
 
 
+def speed(ways: list[dict]) -> Figure:
+    """Comments per second in training, a bar for each way that `toxlib.bench` has timed."""
+    figure, axes = _figure(8, 0.45 * len(ways) + 1)
+    rates = [way["train_comments_per_second"] for way in ways]
+    colours = [ORANGE if way["way"].startswith("ours") else BLUE for way in ways]
+    axes.barh([way["way"] for way in ways], rates, color=colours)
+    for place, rate in enumerate(rates):
+        axes.annotate(f" {rate:.3g}", (rate, place), va="center", fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set(xscale="log", xlabel="comments per second", title="Training, base size")
+    return figure
+
+
+def cost_by_length(rows: list[dict]) -> Figure:
+    """Time and memory of one forward and backward pass by length, on log scales."""
+    figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
+    plt.close(figure)
+    units = (("seconds", 1, "seconds"), ("bytes", 1e9, "GB above the parameters"))
+    for axes, (what, unit, label) in zip(panels, units, strict=True):
+        for way, colour in (("ours", ORANGE), ("transformers", BLUE)):
+            points = [r for r in rows if r["way"] == way and what in r]
+            values = [r[what] / unit for r in points]
+            axes.plot([r["tokens"] for r in points], values, "o-", color=colour, label=way)
+        axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel=label)
+        axes.legend()
+    left_out = [
+        f"{r['way']}, {r['tokens']:,} tokens: {r['left_out']}" for r in rows if "left_out" in r
+    ]
+    title = "One forward and backward pass of two base-size layers"
+    figure.suptitle("\n".join([title, *left_out]), fontsize=10)
+    return figure
+
+
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     """A figure that pyplot has let go of: it is shown once, by whoever returns it last."""
     figure, axes = plt.subplots(figsize=(width, height), layout="constrained")

