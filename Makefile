@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lab data lint
+.PHONY: help run test lab data lint bench
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
@@ -14,6 +14,9 @@ run: .venv/current  ## set up, then recipe quick on data/ if it holds Kaggle's f
 test: .venv/current  ## set up, then style checks and every test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+
+bench: .venv/current  ## set up, then measure speed side by side (about 20 minutes)
+	$(BIN)/python -m toxlib bench
 
 lab: .venv/current  ## set up, then open the notebooks in JupyterLab
 	$(BIN)/jupyter lab notebooks

@@ -52,12 +52,13 @@ def predict_probabilities(
     precision: str = "auto",
     token_budget: int = 0,
     bar: tqdm | None = None,
+    max_length: int | None = None,
 ) -> np.ndarray:
     """Sigmoid scores of each comment, in the order of `texts`.
 
-    Comments are cut at `tokenizer.model_max_length`, sorted by length and grouped under the
-    token budget (0: the device's default), `CHUNK` comments at a time. `bar` is a progress bar
-    to count them on; without one, one is made.
+    Comments are cut at `max_length` (None: the tokenizer's `model_max_length`), sorted by length
+    and grouped under the token budget (0: the device's default), `CHUNK` comments at a time.
+    `bar` is a progress bar to count them on; without one, one is made.
 
     Returns:
         (N, L) float32 in [0, 1].
@@ -69,7 +70,8 @@ def predict_probabilities(
     own = progress(total=len(texts), description="Predict") if bar is None else None
     with torch.inference_mode(), autocast(device, precision), own or contextlib.nullcontext():
         for start in range(0, len(texts), CHUNK):
-            ids = tokenizer(texts[start : start + CHUNK], truncation=True)["input_ids"]
+            chunk = texts[start : start + CHUNK]
+            ids = tokenizer(chunk, truncation=True, max_length=max_length)["input_ids"]
             for rows in micro_batches([len(row) for row in ids], budget):
                 batch = tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")
                 logits = model(**batch.to(device)).logits

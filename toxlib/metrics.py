@@ -162,6 +162,24 @@ def paired_bootstrap_log_loss(
     return _interval(float(differences.mean()), draws)
 
 
+def paired_bootstrap_pooled_auc(
+    labels: np.ndarray, a: np.ndarray, b: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """AUC of `a` minus that of `b`, over all N x L decisions at once, on the same resampled rows.
+
+    For few comments: pooled over the labels there are pairs enough to rank, where most columns
+    alone would have none. It is not the competition's metric.
+    """
+    ranked = [_Ranked(labels.ravel(), p.ravel()) for p in (a, b)]
+    rng = np.random.default_rng(seed)
+    draws = []
+    for weights in _weights(len(labels), resamples, rng):
+        each = np.repeat(weights, labels.shape[1], axis=0)  # (N, R) → (N*L, R)
+        draws.append(ranked[0].auc(each) - ranked[1].auc(each))
+    once = np.ones((labels.size, 1))
+    return _interval(float((ranked[0].auc(once) - ranked[1].auc(once))[0]), np.concatenate(draws))
+
+
 def _row_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     smallest = np.finfo(np.float64).eps
     p = np.clip(probabilities.astype(np.float64), smallest, 1 - smallest)

@@ -7,6 +7,9 @@ one loads in the other. What differs is how the hidden states are computed: see 
 Letters: B comments, T padded tokens, N tokens without padding, C hidden size, L labels.
 """
 
+import contextlib
+from collections.abc import Callable, Iterator
+
 import torch
 from torch.nn import functional as F
 from transformers import (
@@ -219,8 +222,8 @@ def _compute_layer(
     else:
         context = _local_context(attention, hidden, packing, reach)
         if len(packing.global_positions):
-            gathered = _global_context(attention, hidden, packing).to(context.dtype)
-            context = context.index_copy(0, packing.global_positions, gathered)
+            of_globals = _global_context(attention, hidden, packing)
+            context = context.index_copy(0, packing.global_positions, of_globals)
         if first_only:
             context, hidden = context[packing.first], hidden[packing.first]
     return layer.ff_chunk(layer.attention.output(context, hidden))
@@ -231,17 +234,23 @@ def _local_context(
 ) -> torch.Tensor:
     """What all tokens gather from window and global tokens: (N, C) → (N, C)."""
     dropout = attention.dropout if attention.training else 0.0
-    heads = [
-        projection(hidden).unflatten(-1, (attention.num_heads, -1))  # (N, C) → (N, H, D)
-        for projection in (attention.query, attention.key, attention.value)
-    ]
-    contexts = []
-    for run in packing.runs:
-        query, key, value = (run.split(x).transpose(1, 2) for x in heads)  # (R, H, tokens, D)
-        context = window_attention(
-            query, key, value, reach, run.global_index, run.is_padding, dropout
-        )
-        contexts.append(context.transpose(1, 2).reshape(-1, hidden.shape[1]))  # (R*tokens, C)
+    projections = (attention.query, attention.key, attention.value)
+    heads = (project(hidden).unflatten(-1, (attention.num_heads, -1)) for project in projections)
+    with _attention_precision(hidden.device) as prepare:
+        runs = zip(packing.runs, *(packing.split(prepare(x)) for x in heads), strict=True)
+        contexts = [
+            # (R, tokens, H, D) → (R, H, tokens, D) → (R*tokens, C)
+            window_attention(
+                *(x.transpose(1, 2) for x in (query, key, value)),
+                reach,
+                run.global_index,
+                run.is_padding,
+                dropout,
+            )
+            .transpose(1, 2)
+            .reshape(-1, hidden.shape[1])
+            for run, query, key, value in runs
+        ]
     return torch.cat(contexts)
 
 
@@ -251,17 +260,34 @@ def _global_context(
     """What the global tokens gather from all tokens of their comment: (N, C) → (P, C)."""
     dropout = attention.dropout if attention.training else 0.0
     query = attention.query_global(hidden[packing.global_positions])
-    probes = make_probes(
-        query.unflatten(-1, (attention.num_heads, -1)), attention.key_global.weight
-    )
-    gathered, masses = [], []
-    for run in packing.runs:
-        run_probes = probes[run.globals].unflatten(0, (run.rows, -1))  # (R, G, H, C)
-        states, mass = gather_by_probes(run_probes, run.split(hidden), run.is_padding, dropout)
-        gathered.append(states.flatten(0, 1))
-        masses.append(mass.flatten(0, 1))
     value = attention.value_global
-    return project_gathered(torch.cat(gathered), torch.cat(masses), value.weight, value.bias)
+    with _attention_precision(hidden.device) as prepare:
+        query = prepare(query).unflatten(-1, (attention.num_heads, -1))  # (P, C) → (P, H, D)
+        probes = packing.split_globals(make_probes(query, attention.key_global.weight))
+        gathered = [
+            gather_by_probes(p, states, run.is_padding, dropout)
+            for run, p, states in zip(
+                packing.runs, probes, packing.split(prepare(hidden)), strict=True
+            )
+        ]
+        states = torch.cat([states.flatten(0, 1) for states, _ in gathered])
+        mass = torch.cat([mass.flatten(0, 1) for _, mass in gathered])
+        return project_gathered(states, mass, value.weight, value.bias)
+
+
+@contextlib.contextmanager
+def _attention_precision(
+    device: torch.device,
+) -> Iterator[Callable[[torch.Tensor], torch.Tensor]]:
+    """Attention on a CPU is computed in fp32, whatever autocast says; yields what prepares inputs.
+
+    There bf16 takes twice as long, backward, as fp32 (measured).
+    """
+    if device.type != "cpu":
+        yield lambda x: x
+        return
+    with torch.autocast("cpu", enabled=False):
+        yield lambda x: x.float() if x.dtype == torch.bfloat16 else x
 
 
 def register() -> None:

@@ -27,10 +27,6 @@ class Run:
     is_padding: torch.Tensor | None
     """(R, tokens of one comment), True for padding among them; None if there is none."""
 
-    def split(self, packed: torch.Tensor) -> torch.Tensor:
-        """The run's part of a packed tensor: (N, …) → (R, tokens, …)."""
-        return packed[self.tokens].unflatten(0, (self.rows, -1))
-
 
 @dataclass(frozen=True)
 class Packing:
@@ -50,6 +46,19 @@ class Packing:
     def pack(self, padded: torch.Tensor) -> torch.Tensor:
         """(B, T, …) → (N, …)."""
         return padded.flatten(0, 1)[self.index]
+
+    def split(self, packed: torch.Tensor) -> list[torch.Tensor]:
+        """Each run's tokens: (N, …) → (R, tokens, …).
+
+        Split, not sliced: the gradient of a slice would be as large as the whole, for every run.
+        """
+        parts = packed.split([run.tokens.stop - run.tokens.start for run in self.runs])
+        return [p.unflatten(0, (run.rows, -1)) for p, run in zip(parts, self.runs, strict=True)]
+
+    def split_globals(self, of_globals: torch.Tensor) -> list[torch.Tensor]:
+        """Each run's global tokens: (P, …) → (R, G, …)."""
+        parts = of_globals.split([run.globals.stop - run.globals.start for run in self.runs])
+        return [p.unflatten(0, (run.rows, -1)) for p, run in zip(parts, self.runs, strict=True)]
 
     def unpack(self, packed: torch.Tensor, rows: int, tokens: int) -> torch.Tensor:
         """(N, C) → (B, T, C), zero at padding."""
