@@ -7,11 +7,17 @@ from collections.abc import Sequence
 
 import numpy as np
 import torch
+from transformers import PreTrainedModel
 
 
-def default_token_budget(device: torch.device) -> int:
-    """Padded tokens per forward pass: on a CPU a larger batch falls out of the caches."""
-    return 1024 if device.type == "cpu" else 16384
+def default_token_budget(model: PreTrainedModel) -> int:
+    """Padded tokens per forward pass: on a CPU a larger batch falls out of the caches.
+
+    A model that computes no padding bears a larger one, in which more comments differ in length.
+    """
+    if model.device.type != "cpu":
+        return 16384
+    return 1024 if getattr(model, "computes_padding", True) else 4096
 
 
 def micro_batches(lengths: Sequence[int], token_budget: int) -> list[np.ndarray]:

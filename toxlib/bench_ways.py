@@ -134,7 +134,7 @@ class Bench:
     ) -> Way:
         """The recipe's step through `MicroBatchTrainer`, scoring as prediction does."""
         features = self.features(limit)
-        budget = default_token_budget(self.device)
+        budget = default_token_budget(model)
         groups = micro_batches([len(f["input_ids"]) for f in features], budget)
         batches = [self.pad([features[i] for i in rows]) for rows in groups]
         return Way(

@@ -65,7 +65,7 @@ def predict_probabilities(
     """
     model = model.eval()
     device = next(model.parameters()).device
-    budget = token_budget or default_token_budget(device)
+    budget = token_budget or default_token_budget(model)
     probabilities = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
     own = progress(total=len(texts), description="Predict") if bar is None else None
     with torch.inference_mode(), autocast(device, precision), own or contextlib.nullcontext():

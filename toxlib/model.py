@@ -33,6 +33,7 @@ from toxlib.attention import (
     project_gathered,
     window_attention,
 )
+from toxlib.dropout import use_cheap_dropout
 from toxlib.packing import Packing, pack
 
 COUNTS_POSITIONS_FROM_PADDING = ("longformer", "roberta", "xlm-roberta", "camembert", "mpnet")
@@ -48,6 +49,10 @@ class PackedLongformerModel(LongformerModel):
     """
 
     use_upstream = False
+
+    def __init__(self, config: LongformerConfig, add_pooling_layer: bool = True):
+        super().__init__(config, add_pooling_layer)
+        use_cheap_dropout(self)
 
     def forward(
         self,
@@ -155,6 +160,7 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
     """
 
     accepts_loss_kwargs = False
+    computes_padding = False
 
     def __init__(self, config: LongformerConfig):
         config.problem_type = "multi_label_classification"

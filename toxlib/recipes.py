@@ -64,8 +64,8 @@ RECIPES = {
             attention_window=1024,  # up to 512 tokens, MiniLM's own hidden states
             lengthen=1024,
             epochs=2,
-            batch_size=32,
-            learning_rate=1e-4,
+            batch_size=16,
+            learning_rate=2e-4,
             warmup_steps=0.06,
             attention_dropout=0.0,
         ),

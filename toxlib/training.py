@@ -93,7 +93,7 @@ def make_trainer(
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_validation_metrics,
         callbacks=[ProgressBar()],
-        token_budget=recipe.micro_batch_tokens or default_token_budget(args.device),
+        token_budget=recipe.micro_batch_tokens or default_token_budget(model),
     )
     trainer.remove_callback(PrinterCallback)  # a line per log entry; the notebook draws curves
     return trainer
