@@ -144,3 +144,14 @@ def test_intervals_cover_and_pairing_narrows(scores):
     same = metrics.paired_bootstrap_log_loss(labels, good, good)
     assert (same.estimate, same.low, same.high) == (0, 0, 0)
     assert str(metrics.Interval(0.5, 0.25, 1.0)) == "0.5000 [0.2500, 1.0000]"
+
+
+def test_pooled_auc_ranks_all_decisions_at_once():
+    rng = np.random.default_rng(0)
+    labels = rng.integers(0, 2, (40, 3))
+    a, b = labels + rng.normal(size=labels.shape), rng.normal(size=labels.shape)
+    gain = metrics.paired_bootstrap_pooled_auc(labels, a, b)
+    expected = [roc_auc_score(labels.ravel(), p.ravel()) for p in (a, b)]
+    assert gain.estimate == pytest.approx(expected[0] - expected[1])
+    assert 0 < gain.low < gain.estimate < gain.high
+    assert metrics.paired_bootstrap_pooled_auc(labels, a, a).high == 0

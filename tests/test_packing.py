@@ -12,7 +12,7 @@ def test_longest_first_in_runs_of_equal_length_without_padding():
     ]
     assert packing.index.tolist() == [4, 5, 6, 0, 1, 9, 10]
     assert packing.first.tolist() == [3, 0, 5]
-    assert packing.order.tolist() == [1, 0, 2]
+    assert packing.place.tolist() == [1, 0, 2]
     assert packing.global_positions.tolist() == [0, 3, 5]
     assert packing.only_first_is_global
     assert all(run.is_padding is None for run in packing.runs)

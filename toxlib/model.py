@@ -223,7 +223,7 @@ def _compute_layer(
     """One layer on packed hidden states: (N, C) → (N, C), or (B, C) if `first_only`."""
     attention = layer.attention.self
     if first_only and packing.only_first_is_global:
-        context = _global_context(attention, hidden, packing)[packing.order.argsort()]
+        context = _global_context(attention, hidden, packing)[packing.place]
         hidden = hidden[packing.first]
     else:
         context = _local_context(attention, hidden, packing, reach)

@@ -39,8 +39,8 @@ class Packing:
     """(P,), positions among the N."""
     first: torch.Tensor
     """(B,), where each comment's first token is among the N, in the batch's order."""
-    order: torch.Tensor
-    """(B,), the comments of the batch in the order in which they are packed."""
+    place: torch.Tensor
+    """(B,), each comment's place among the packed ones."""
     only_first_is_global: bool
 
     def pack(self, padded: torch.Tensor) -> torch.Tensor:
@@ -122,7 +122,7 @@ def pack(
         index=_tensor(np.concatenate(index), device),
         global_positions=_tensor(np.concatenate(global_positions), device),
         first=_tensor(first, device),
-        order=_tensor(order, device),
+        place=_tensor(np.argsort(order), device),
         only_first_is_global=bool((counts == 1).all() and is_global[np.arange(rows), start].all()),
     )
 
