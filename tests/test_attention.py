@@ -123,7 +123,7 @@ def test_a_wrong_window_would_show(exact_softmax):
 @settings(max_examples=60, deadline=None)
 @given(
     lengths=st.lists(st.integers(1, 70), min_size=1, max_size=4),
-    windows=st.lists(st.sampled_from([2, 4, 8, 16]), min_size=1, max_size=3),
+    windows=st.lists(st.sampled_from([4, 8, 16]), min_size=1, max_size=3),
     seed=st.integers(0, 10_000),
     holes=st.booleans(),
     left=st.booleans(),
@@ -163,7 +163,7 @@ def test_blocks_need_memory_in_proportion_to_length():
                 largest = max(largest, result.numel())
             return result
 
-    tokens, reach = 8192, 32
+    tokens, reach = 32768, 32
     q, k, v = torch.randn(3, 1, 1, tokens, 4, requires_grad=True)
     with Watch():
         index = torch.zeros(1, 1, dtype=torch.long)

@@ -56,13 +56,16 @@ def time_ways(ways: list[Way], weights: int, most: int) -> list[dict]:
     """Medians over the repetitions of each way, which take turns; at most `most` of each."""
     seconds = {way.name: ([], [], []) for way in ways}
     turns = [w for turn in range(most) for w in ways if turn < w.repetitions]
-    for way in progress(turns, total=len(turns), description="Bench", unit="way"):
+    bar = progress(turns, total=len(turns), description="Bench", unit="way")
+    for way in bar:
         training, scoring, shares = seconds[way.name]
         limit = matmul_limit(way.precision)
         training.append(way.train_seconds())
         limit = statistics.mean([limit, matmul_limit(way.precision)])
         shares.append(6 * way.tokens * weights / training[-1] / limit)
         scoring.append(way.score_seconds())
+        told = f"training {training[-1]:.1f} s, scoring {scoring[-1]:.1f} s"
+        bar.write(f"{way.name}: {told}, share of the limit {shares[-1]:.3f}")
     return [_row(way, *seconds[way.name]) for way in ways]
 
 
