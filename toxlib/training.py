@@ -139,8 +139,9 @@ def predict_seconds(trainer: MicroBatchTrainer, rows: int = 32) -> float:
     """Seconds that training will take, from untaken steps.
 
     `rows` training comments at evenly spaced ranks of length are sent forward and backward three
-    times, and the least time counts: another program may be busy in that moment. The weights and the random state stay as they are. An evaluated comment is counted as a third
-    of a trained one. The optimiser is left out.
+    times, and the least time counts: another program may be busy in that moment. The weights and
+    the random state stay as they are. An evaluated comment is counted as a third of a trained
+    one. The optimiser is left out.
     """
     lengths = np.asarray(trainer.train_dataset["length"])
     ranks = np.linspace(0, len(lengths) - 1, min(rows, len(lengths))).round().astype(int)
