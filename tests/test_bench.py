@@ -70,7 +70,7 @@ def test_seconds_are_counted_as_often_as_they_occur():
 
 def test_one_length_in_a_fresh_process():
     rows = [bench_lengths._in_fresh_process(way, 256) for way in ("ours", "transformers")]
-    assert all(row["seconds"] > 0 and row["bytes"] >= 0 for row in rows)
+    assert all(row["seconds"] > 0 and row["bytes"] > 1e6 for row in rows)
 
 
 def test_upstream_stops_where_it_would_not_fit(monkeypatch):
