@@ -14,9 +14,9 @@ import math
 import torch
 from torch.nn import functional as F
 
-BANDED_TOKENS = 1024
-"""Up to this length, one band of the (T, T) square is faster than blocks."""
-BLOCK_TOKENS = 256
+BANDED_TOKENS = 512
+"""Up to this length, one band of the (T, T) square is as fast as blocks (docs/LOG.md)."""
+BLOCK_TOKENS = 128
 """Queries in a block: smaller ones compute fewer keys in vain, larger ones multiply faster."""
 
 
