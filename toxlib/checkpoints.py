@@ -24,8 +24,8 @@ from toxlib.lengthen import lengthen
 from toxlib.model import (
     LongformerForMultiLabelSequenceClassification,
     PackedLongformerModel,
-    longest_sequence,
 )
+from toxlib.positions import longest_sequence
 from toxlib.recipes import BUNDLED_MINILM, Recipe
 
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"

@@ -12,7 +12,8 @@ import torch
 from transformers import AutoConfig, AutoModel, LongformerConfig, PreTrainedConfig
 
 from toxlib.errors import InputError
-from toxlib.model import COUNTS_POSITIONS_FROM_PADDING, PackedLongformerModel
+from toxlib.model import PackedLongformerModel
+from toxlib.positions import COUNTS_POSITIONS_FROM_PADDING
 
 CONVERTIBLE = ("bert", "roberta", "xlm-roberta", "camembert", "distilbert")
 DISTILBERT_NAMES = {

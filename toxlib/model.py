@@ -17,7 +17,6 @@ from transformers import (
     LongformerConfig,
     LongformerForSequenceClassification,
     LongformerModel,
-    PreTrainedConfig,
 )
 from transformers.models.longformer.modeling_longformer import (
     LongformerBaseModelOutputWithPooling,
@@ -35,8 +34,8 @@ from toxlib.attention import (
 )
 from toxlib.dropout import use_cheap_dropout
 from toxlib.packing import Packing, pack
+from toxlib.positions import check_sequence_length
 
-COUNTS_POSITIONS_FROM_PADDING = ("longformer", "roberta", "xlm-roberta", "camembert", "mpnet")
 CUDA_MULTIPLE = 64
 """On CUDA lengths are rounded up to it: many small kernels would cost more than the padding."""
 
@@ -305,22 +304,3 @@ def register() -> None:
     AutoModelForSequenceClassification.register(
         LongformerConfig, LongformerForMultiLabelSequenceClassification, exist_ok=True
     )
-
-
-def longest_sequence(config: PreTrainedConfig) -> int | None:
-    """Tokens that fit the position table; None for encoders without one."""
-    rows = getattr(config, "max_position_embeddings", None)
-    if rows is None or getattr(config, "position_embedding_type", "absolute") != "absolute":
-        return rows
-    counts_from_padding = config.model_type in COUNTS_POSITIONS_FROM_PADDING
-    return rows - (config.pad_token_id + 1) if counts_from_padding else rows
-
-
-def check_sequence_length(tokens: int, config: PreTrainedConfig) -> None:
-    """Raise a ValueError that names both numbers where upstream raises an IndexError."""
-    longest = longest_sequence(config)
-    if longest is not None and tokens > longest:
-        raise ValueError(
-            f"a text of {tokens} tokens does not fit the model's {longest} positions: "
-            "truncate it, or raise the model's length"
-        )

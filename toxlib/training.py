@@ -23,7 +23,7 @@ from transformers import (
 )
 
 from toxlib.batching import default_token_budget
-from toxlib.inference import best_precision
+from toxlib.inference import best_precision, default_device
 from toxlib.metrics import mean_columnwise_auc
 from toxlib.recipes import Recipe
 from toxlib.trainer import MicroBatchTrainer, ProgressBar
@@ -101,7 +101,7 @@ def make_trainer(
 
 def training_arguments(recipe: Recipe, work_dir: Path) -> TrainingArguments:
     """The recipe in Trainer's terms."""
-    device = torch.device("cuda" if torch.cuda.is_available() else "cpu")
+    device = default_device()
     precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
     # One process per device under torchrun; else one process for all of them.
     devices = int(os.environ.get("WORLD_SIZE", max(1, torch.cuda.device_count())))
