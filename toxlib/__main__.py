@@ -1,4 +1,4 @@
-"""The command line: python -m toxlib run | data | score | predict | bench."""
+"""The command line: python -m toxlib run, blend, compare, score, and more."""
 
 import argparse
 import csv
@@ -33,6 +33,34 @@ def run(arguments: argparse.Namespace) -> int:
         return 1
     print(f"{finished.path('submission.csv')}\n{finished.path('report.html')}")
     return 0
+
+
+def blend(arguments: argparse.Namespace) -> int:
+    """Blend finished runs; see `toxlib.blending`."""
+    from toxlib.pipeline import NotebookError, run_blend
+
+    weights = "equal" if arguments.equal else "fitted"
+    try:
+        finished = run_blend(arguments.runs, arguments.run_dir, weights)
+    except NotebookError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 1
+    print(f"{finished.path('submission.csv')}\n{finished.path('report.html')}")
+    return 0
+
+
+def compare(arguments: argparse.Namespace) -> None:
+    """Set finished runs side by side; see `toxlib.comparison`."""
+    from toxlib import paths
+    from toxlib.comparison import compare_runs, format_comparison, plot_comparison
+
+    output = arguments.output or paths.outputs() / "comparison"
+    table = compare_runs(arguments.runs)
+    output.mkdir(parents=True, exist_ok=True)
+    with paths.replacing(output / "comparison.csv") as temporary:
+        table.to_csv(temporary)
+    plot_comparison(table).savefig(output / "comparison.png", dpi=120)
+    print(format_comparison(table), output, sep="\n")
 
 
 def show_data(arguments: argparse.Namespace) -> None:
@@ -112,6 +140,24 @@ def bench(arguments: argparse.Namespace) -> None:
     print(format_bench(result), output, sep="\n")
 
 
+def ablate(arguments: argparse.Namespace) -> None:
+    """Measure what each choice of a recipe is worth; see `toxlib.ablation`."""
+    from transformers.utils import logging
+
+    from toxlib import paths
+    from toxlib.ablation import ablate
+    from toxlib.run import find_or_make_data
+
+    logging.set_verbosity_error()
+    logging.disable_progress_bar()
+    output = arguments.output or paths.outputs() / "ablation"
+    folder, _ = find_or_make_data(arguments.data_dir)
+    table = ablate(folder, output, arguments.seeds, arguments.jobs)
+    with paths.replacing(output / "ablation.csv") as temporary:
+        table.to_csv(temporary)
+    print(table.to_string(float_format="{:.4f}".format), output, sep="\n")
+
+
 def _columns(recipe) -> tuple[str, str]:
     return recipe.id_column, recipe.text_column
 
@@ -128,6 +174,15 @@ def _parser() -> argparse.ArgumentParser:
         "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="recipe values"
     )
     command.set_defaults(command=run)
+    command = commands.add_parser("blend", help="blend finished runs, weights fitted out of fold")
+    command.add_argument("runs", nargs="+", help="finished run folders of the same folds")
+    command.add_argument("--run-dir", default="", help="run folder (default: outputs/blend)")
+    command.add_argument("--equal", action="store_true", help="the plain average of logits")
+    command.set_defaults(command=blend)
+    command = commands.add_parser("compare", help="set finished runs side by side")
+    command.add_argument("runs", nargs="+", type=Path, help="finished run folders")
+    command.add_argument("-o", "--output", type=Path, help="folder (default: outputs/comparison)")
+    command.set_defaults(command=compare)
     command = commands.add_parser("data", help="check Kaggle's files and say what was found")
     command.add_argument("--data-dir", default="", help="folder with Kaggle's files")
     command.add_argument("--id-column", default="id")
@@ -150,6 +205,12 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("--quick", action="store_true", help="2 layers: two minutes, not twenty")
     command.add_argument("-o", "--output", type=Path, help="folder (default: outputs/bench)")
     command.set_defaults(command=bench)
+    command = commands.add_parser("ablate", help="what each choice of a recipe is worth (hours)")
+    command.add_argument("--data-dir", default="", help="folder with Kaggle's files")
+    command.add_argument("--seeds", type=int, default=3, help="trainings of each (default: 3)")
+    command.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    command.add_argument("-o", "--output", type=Path, help="folder (default: outputs/ablation)")
+    command.set_defaults(command=ablate)
     return parser
 
 

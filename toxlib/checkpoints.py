@@ -20,6 +20,10 @@ from transformers import (
 )
 
 from toxlib.errors import InputError
+from toxlib.heads import (
+    PooledLongformerConfig,
+    PooledLongformerForMultiLabelSequenceClassification,
+)
 from toxlib.lengthen import lengthen
 from toxlib.model import (
     LongformerForMultiLabelSequenceClassification,
@@ -48,7 +52,7 @@ def load_classifier(
     if recipe.lengthen:
         encoder = _lengthened(recipe)
         config = _configure(encoder.config, recipe, label_names)
-        model = LongformerForMultiLabelSequenceClassification(config)
+        model = _class_for(config)(config)
         model.longformer.load_state_dict(encoder.state_dict())
     else:
         config = load_config(recipe, label_names)
@@ -140,6 +144,8 @@ def _configure(
     _set_first(config, ATTENTION_DROPOUT_NAMES, recipe.attention_dropout)
     if config.model_type == "longformer":
         config.attention_window = [recipe.attention_window] * config.num_hidden_layers
+    if recipe.head != "cls":
+        config = _pooled(config, recipe)
     longest = longest_sequence(config)
     if longest is not None and recipe.max_length > longest:
         raise InputError(
@@ -149,7 +155,19 @@ def _configure(
     return config
 
 
+def _pooled(config: PreTrainedConfig, recipe: Recipe) -> PooledLongformerConfig:
+    if config.model_type != "longformer":
+        raise InputError(
+            f"head={recipe.head}: {recipe.checkpoint} is of type {config.model_type!r}, and only "
+            f"a Longformer has this head; set lengthen={recipe.max_length} too, or head=cls"
+        )
+    values = {k: v for k, v in config.to_dict().items() if k != "model_type"}
+    return PooledLongformerConfig.from_dict(values | {"head": recipe.head})
+
+
 def _class_for(config: PreTrainedConfig) -> type:
+    if config.model_type == PooledLongformerConfig.model_type:
+        return PooledLongformerForMultiLabelSequenceClassification
     if config.model_type == "longformer":
         return LongformerForMultiLabelSequenceClassification
     return AutoModelForSequenceClassification

@@ -97,23 +97,32 @@ def evaluate(
 
 
 def compare(
-    labels: np.ndarray, model: np.ndarray, floor: np.ndarray, label_names: Sequence[str]
+    labels: np.ndarray,
+    model: np.ndarray,
+    others: dict[str, np.ndarray],
+    label_names: Sequence[str],
+    note: str,
 ) -> dict:
-    """A model's validation scores beside the floor's, with intervals, ready for JSON.
+    """A model's validation scores beside those of others, with intervals, ready for JSON.
 
     Args:
-        labels: (N, L) of the validation rows; on these the model's epoch was chosen.
-        model, floor: probabilities, (N, L).
+        labels: (N, L) of the validation rows.
+        model: its probabilities, (N, L).
+        others: name → probabilities, (N, L), of the models to compare it with.
+        note: what a reader must know of the scores.
     """
+    intervals = {"mean column-wise AUC": vars(bootstrap_auc(labels, model))}
+    for name, other in others.items():
+        intervals |= {
+            f"mean column-wise AUC minus {name}": vars(paired_bootstrap_auc(labels, model, other)),
+            f"error divided by {name}'s": vars(paired_bootstrap_error_ratio(labels, model, other)),
+            f"log loss minus {name}": vars(paired_bootstrap_log_loss(labels, model, other)),
+        }
     return {
         "validation": evaluate(labels, model, label_names),
-        "validation_note": "optimistic: the epoch was chosen on these rows",
-        "floor": evaluate(labels, floor, label_names),
-        "intervals_95": {
-            "mean column-wise AUC": vars(bootstrap_auc(labels, model)),
-            "mean column-wise AUC minus floor": vars(paired_bootstrap_auc(labels, model, floor)),
-            "log loss minus floor": vars(paired_bootstrap_log_loss(labels, model, floor)),
-        },
+        "validation_note": note,
+        "others": {name: evaluate(labels, p, label_names) for name, p in others.items()},
+        "intervals_95": intervals,
     }
 
 
@@ -145,9 +154,39 @@ def paired_bootstrap_auc(
     Pairing matters: two models err on the same comments, so that their difference is known much
     better than either score.
     """
+    return paired_bootstrap_auc_of_seeds(labels, [a], [b], resamples, seed)
+
+
+def paired_bootstrap_auc_of_seeds(
+    labels: np.ndarray,
+    a: Sequence[np.ndarray],
+    b: Sequence[np.ndarray],
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """`paired_bootstrap_auc` of two ways to train, each with several seeds: the mean difference.
+
+    All are scored on the same resampled rows; how far seeds differ is not in the interval.
+    """
+    draws = _resampled_means(labels, [*a, *b], resamples, seed)
+    scores = [_quiet_mean_auc(labels, p) for p in (*a, *b)]
+    means = [np.mean(x[: len(a)], axis=0) - np.mean(x[len(a) :], axis=0) for x in (scores, draws)]
+    return _interval(*means)
+
+
+def paired_bootstrap_error_ratio(
+    labels: np.ndarray, a: np.ndarray, b: np.ndarray, resamples: int = 1000, seed: int = 0
+) -> Interval:
+    """Error of `a` divided by that of `b`, the error being 1 - mean column-wise AUC.
+
+    Scored on the same resampled rows, as in `paired_bootstrap_auc`.
+    """
     draws = _resampled_means(labels, [a, b], resamples, seed)
-    estimate = _quiet_mean_auc(labels, a) - _quiet_mean_auc(labels, b)
-    return _interval(estimate, draws[0] - draws[1])
+    errors = 1 - _quiet_mean_auc(labels, a), 1 - _quiet_mean_auc(labels, b)
+    if not errors[1]:
+        return Interval(float("nan"), float("nan"), float("nan"))
+    with np.errstate(divide="ignore", invalid="ignore"):
+        return _interval(errors[0] / errors[1], (1 - draws[0]) / (1 - draws[1]))
 
 
 def paired_bootstrap_log_loss(

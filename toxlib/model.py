@@ -8,6 +8,7 @@ Letters: B comments, T padded tokens, N tokens without padding, C hidden size, L
 """
 
 import contextlib
+from collections import deque
 from collections.abc import Callable, Iterator
 
 import torch
@@ -76,10 +77,10 @@ class PackedLongformerModel(LongformerModel):
             )
         if global_attention_mask is None:  # upstream's default here: none is global
             global_attention_mask = torch.zeros_like(input_ids)
-        hidden, packing = self.encode(
+        states, packing = self.encode(
             input_ids, attention_mask, global_attention_mask, token_type_ids, position_ids
         )
-        hidden = packing.unpack(hidden, *input_ids.shape)
+        hidden = packing.unpack(states[-1], *input_ids.shape)
         pooled = None if self.pooler is None else self.pooler(hidden)
         output = LongformerBaseModelOutputWithPooling(hidden, pooled)
         return output if return_dict in (None, True) else output.to_tuple()
@@ -98,17 +99,19 @@ class PackedLongformerModel(LongformerModel):
         token_type_ids: torch.Tensor | None = None,
         position_ids: torch.Tensor | None = None,
         first_only: bool = False,
-    ) -> tuple[torch.Tensor, Packing]:
-        """Hidden states of the last layer, packed, and how they are packed.
+        depth: int = 1,
+    ) -> tuple[list[torch.Tensor], Packing]:
+        """Hidden states of the last layers, packed, and how they are packed.
 
         Args:
             input_ids and the masks: (B, T); `global_attention_mask` None: each comment's first
                 token is global.
-            first_only: give the first token of each comment only, in the batch's order; where no
-                other token is global, the last layer then computes nothing else.
+            first_only: of the last layer give the first token of each comment only, in the
+                batch's order; where no other token is global, nothing else is computed there.
+            depth: how many layers' states to give.
 
         Returns:
-            (N, C), or (B, C) if `first_only`; and the packing.
+            (N, C) for each of them, (B, C) for the last if `first_only`; and the packing.
 
         Raises:
             ValueError: for a sequence that is longer than the position table.
@@ -119,6 +122,7 @@ class PackedLongformerModel(LongformerModel):
         multiple = CUDA_MULTIPLE if input_ids.device.type == "cuda" else 1
         packing = pack(attention_mask, global_attention_mask, multiple)
         hidden = self._embed(input_ids, token_type_ids, position_ids, packing)
+        states = deque(maxlen=depth)
         layers, reaches = self.encoder.layer, [w // 2 for w in self.config.attention_window]
         for layer, reach in zip(layers, reaches, strict=True):
             last = first_only and layer is layers[-1]
@@ -127,7 +131,8 @@ class PackedLongformerModel(LongformerModel):
                 hidden = run(_compute_layer, layer, hidden, packing, reach, last)
             else:
                 hidden = _compute_layer(layer, hidden, packing, reach, last)
-        return hidden, packing
+            states.append(hidden)
+        return list(states), packing
 
     def _embed(
         self,
@@ -200,20 +205,20 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
                 return_dict=return_dict,
                 **kwargs,
             )
-        first, _ = self.longformer.encode(
-            input_ids,
-            attention_mask,
-            global_attention_mask,
-            token_type_ids,
-            position_ids,
-            first_only=True,
-        )
-        logits = self.classifier(first[:, None])  # upstream's head takes (B, T, C), reads T = 0
+        inputs = (
+            input_ids, attention_mask, global_attention_mask, token_type_ids, position_ids
+        )  # fmt: skip
+        logits = self._logits(*inputs)
         loss = None
         if labels is not None:
             loss = F.binary_cross_entropy_with_logits(logits.to(labels.dtype), labels)
         output = LongformerSequenceClassifierOutput(loss=loss, logits=logits)
         return output if return_dict in (None, True) else output.to_tuple()
+
+    def _logits(self, *inputs: torch.Tensor | None) -> torch.Tensor:
+        """(B, L), by upstream's head, which takes (B, T, C) and reads T = 0."""
+        (first,), _ = self.longformer.encode(*inputs, first_only=True)
+        return self.classifier(first[:, None])
 
 
 def _compute_layer(

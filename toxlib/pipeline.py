@@ -1,6 +1,7 @@
 """Run the notebooks with papermill, one after the other, into a run folder."""
 
 import json
+import shlex
 import sys
 import time
 from pathlib import Path
@@ -12,11 +13,14 @@ from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 from toxlib import paths
+from toxlib.blending import open_blend
 from toxlib.errors import InputError
-from toxlib.run import Run, open_run, write_json
+from toxlib.recipes import BLENDS, get_recipe
+from toxlib.run import Run, open_run, run_folder, write_json
 from toxlib.training import format_seconds
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
+BLEND_NOTEBOOK = "06_blend"
 
 
 class NotebookError(RuntimeError):
@@ -36,6 +40,8 @@ def run_pipeline(
         NotebookError: if a cell fails; the executed copy is kept for reading.
     """
     notebooks = _from(start)
+    if recipe in BLENDS:
+        return _run_blend_recipe(recipe, data_dir, run_dir, overrides, start)
     run = open_run(recipe, data_dir, run_dir, overrides)
     print(f"Run folder {run.folder}\n{run.data_note}", flush=True)
     parameters = {
@@ -49,6 +55,37 @@ def run_pipeline(
         seconds = execute(name, run.folder, parameters)
         _record_seconds(run, name, seconds)
         print(f"[{number}/{len(notebooks)}] {name} done in {format_seconds(seconds)}", flush=True)
+    write_report(run.folder)
+    return run
+
+
+def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, start: str) -> Run:
+    """Run each member into a subfolder of the run folder, then blend them there."""
+    folder, members = run_folder(recipe, run_dir), BLENDS[recipe]
+    for member in members:
+        get_recipe(member, overrides)  # all checked before the first one trains
+    paths = [folder / member for member in members]
+    for member, path in zip(members, paths, strict=True):
+        run_pipeline(member, data_dir, str(path), overrides, start)
+    return run_blend([str(path) for path in paths], str(folder))
+
+
+def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Run:
+    """Check that the runs fit together, execute 06_blend into the run folder, write the report.
+
+    Args:
+        runs: finished run folders.
+        weights: `fitted` or `equal`.
+
+    Raises:
+        InputError: as `toxlib.blending.open_blend`.
+        NotebookError: if a cell fails.
+    """
+    run, _ = open_blend(runs, run_dir)
+    folders = shlex.join(str(Path(folder).resolve()) for folder in runs)
+    parameters = {"runs": folders, "run_dir": str(run.folder), "weights": weights}
+    print(f"Blend {len(runs)} run(s) into {run.folder}", flush=True)
+    _record_seconds(run, BLEND_NOTEBOOK, execute(BLEND_NOTEBOOK, run.folder, parameters))
     write_report(run.folder)
     return run
 
@@ -82,7 +119,7 @@ def execute(name: str, folder: Path, parameters: dict[str, str]) -> float:
 
 def write_report(folder: Path) -> Path:
     """Join the executed notebooks into one self-contained page, report.html."""
-    copies = [folder / f"{name}.ipynb" for name in NOTEBOOKS]
+    copies = [folder / f"{name}.ipynb" for name in (*NOTEBOOKS, BLEND_NOTEBOOK)]
     notebooks = [nbformat.read(path, as_version=4) for path in copies if path.exists()]
     joined = notebooks[0]
     joined.cells = [cell for notebook in notebooks for cell in notebook.cells]

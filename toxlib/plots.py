@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve
 
 BLUE, ORANGE, GREY = "#3b6fb6", "#d9822b", "#8a8f98"
@@ -153,17 +154,41 @@ def precision_recall(
     return figure
 
 
-def threshold_spread(per_fold: np.ndarray, final: np.ndarray, names: Sequence[str]) -> Figure:
-    """The threshold that each fold would choose (K, L), and the one chosen on all rows (L,)."""
+def threshold_spread(per_part: np.ndarray, final: np.ndarray, names: Sequence[str]) -> Figure:
+    """The threshold that each part would choose (K, L), and the one chosen on all rows (L,)."""
     figure, axes = _figure(7, 0.45 * len(names) + 1.3)
     for j in range(len(names)):
-        axes.plot(per_fold[:, j], [j] * len(per_fold), "|", color=BLUE, markersize=14)
+        axes.plot(per_part[:, j], [j] * len(per_part), "|", color=BLUE, markersize=14)
     axes.plot(final, range(len(names)), "o", color=ORANGE, label="chosen on all rows")
     axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
     axes.set_yticks(range(len(names)), [_plain(n) for n in names])
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1), xlabel="threshold", title="F1-optimal threshold, fold by fold")
+    axes.set(xlim=(0, 1), xlabel="threshold", title="Threshold, part by part")
     axes.legend()
+    return figure
+
+
+def reliability(
+    labels: np.ndarray, before: np.ndarray, after: np.ndarray, names: Sequence[str]
+) -> Figure:
+    """Share of the comments that carry a label against the score they got, by tenths of rows.
+
+    Args:
+        labels, before, after: (N, L); the scores before and after calibration.
+    """
+    figure, axes = _grid(len(names), sharex=True, sharey=True)
+    for j, (name, panel) in enumerate(zip(names, axes, strict=False)):
+        panel.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
+        panel.set_title(_plain(name), fontsize=10)
+        if labels[:, j].any():
+            for scores, colour, way in ((before, BLUE, "before"), (after, ORANGE, "after")):
+                share, said = calibration_curve(
+                    labels[:, j], scores[:, j], n_bins=10, strategy="quantile"
+                )
+                panel.plot(said, share, "o-", color=colour, label=way, markersize=4)
+    axes[0].legend(fontsize=8)
+    figure.supxlabel("mean score")
+    figure.supylabel("share that carries the label")
     return figure
 
 
@@ -181,6 +206,35 @@ def score_distributions(validation: np.ndarray, test: np.ndarray, names: Sequenc
     axes[0].legend(fontsize=8)
     figure.supxlabel("predicted probability")
     figure.supylabel("density")
+    return figure
+
+
+def intervals(table: pd.DataFrame, panels: Sequence[tuple[str, str]], title: str) -> Figure:
+    """A panel per estimate, a row per line of the table, with 95 % intervals.
+
+    Args:
+        panels: an estimate's column, and what its columns "… low" and "… high" begin with.
+    """
+    figure, axes = plt.subplots(
+        1,
+        len(panels),
+        figsize=(10, 0.5 * len(table) + 1.6),
+        layout="constrained",
+        sharey=True,
+        squeeze=False,
+    )
+    plt.close(figure)
+    places = range(len(table))
+    for panel, (name, bounds) in zip(axes[0], panels, strict=True):
+        values = table[name].to_numpy(dtype=float)
+        low, high = (table[f"{bounds} {end}"].to_numpy(dtype=float) for end in ("low", "high"))
+        panel.hlines(places, low, high, color=BLUE)
+        panel.plot(values, places, "o", color=ORANGE)
+        panel.set_yticks(places, [_plain(run) for run in table.index])
+        panel.set_xlabel(name)
+        panel.grid(axis="x", alpha=0.3)
+    axes[0, 0].invert_yaxis()
+    figure.suptitle(title, fontsize=11)
     return figure
 
 

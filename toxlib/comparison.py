@@ -1,0 +1,138 @@
+"""Set finished runs side by side: what they are, how they score, what they cost."""
+
+import json
+from pathlib import Path
+
+import numpy as np
+import pandas as pd
+from matplotlib.figure import Figure
+
+from toxlib import metrics, plots, predictions, thresholds
+from toxlib.errors import InputError
+from toxlib.run import Run, reopen
+from toxlib.training import format_seconds
+
+
+def compare_runs(folders: list[Path]) -> pd.DataFrame:
+    """One row per run; differences are paired with the first run's predictions.
+
+    Runs that were validated on the same rows are scored on those. Otherwise all are scored on the
+    rows that every one of them was validated on, which no model of theirs was trained on.
+
+    Returns:
+        Indexed by run; intervals are in columns that end in "low" and "high".
+
+    Raises:
+        InputError: if a run is unfinished, or they have other labels or data, or no common row.
+    """
+    runs = [reopen(folder) for folder in folders]
+    for run in runs:
+        if run.tables.sha256 != runs[0].tables.sha256:
+            raise InputError(
+                f"{run.folder}: made from other data than {runs[0].folder}; only runs on the same "
+                "files can be compared"
+            )
+    common = np.logical_and.reduce([run.split.is_validation for run in runs])
+    if not common.any():
+        raise InputError(
+            "the runs have no validation row in common; compare runs of the same folds"
+        )
+    labels = runs[0].labels[common]
+    scores = [_scores(run, common) for run in runs]
+    rows = [_row(run, labels, own, scores[0]) for run, own in zip(runs, scores, strict=True)]
+    names = [run.folder.name for run in runs]
+    if len(set(names)) < len(names):
+        names = [str(run.folder) for run in runs]
+    return pd.DataFrame(rows, index=pd.Index(names, name="run"))
+
+
+def _scores(run: Run, rows: np.ndarray) -> np.ndarray:
+    _, probabilities = predictions.read_validation(run)
+    return probabilities[rows[run.split.is_validation]]
+
+
+def _row(run: Run, labels: np.ndarray, scores: np.ndarray, first: np.ndarray) -> dict:
+    auc = metrics.bootstrap_auc(labels, scores)
+    row = {
+        "recipe": run.recipe.name,
+        "folds": run.recipe.folds,
+        "rows": len(labels),
+        "mean column-wise AUC": auc.estimate,
+        "AUC low": auc.low,
+        "AUC high": auc.high,
+        "log loss": metrics.mean_log_loss(labels, scores),
+    }
+    for name, paired in (
+        ("AUC minus first", metrics.paired_bootstrap_auc),
+        ("error ÷ first's", metrics.paired_bootstrap_error_ratio),
+        ("log loss minus first", metrics.paired_bootstrap_log_loss),
+    ):
+        interval = paired(labels, scores, first)
+        row |= {
+            name: interval.estimate,
+            f"{name} low": interval.low,
+            f"{name} high": interval.high,
+        }
+    return row | _threshold_f1(run) | _cost(run)
+
+
+def _threshold_f1(run: Run) -> dict[str, float]:
+    """On all of the run's own validated rows, decided by thresholds chosen on others."""
+    labels, probabilities = predictions.read_validation(run)
+    parts = predictions.read_parts(run)
+    fitted = thresholds.cross_fitted_thresholds(labels, parts, run.recipe.wanted_precision)
+    return {
+        "macro F1 at 0.5": metrics.f1(labels, probabilities >= thresholds.DEFAULT, "macro"),
+        "macro F1 cross-fitted": metrics.f1(labels, fitted.decisions, "macro"),
+    }
+
+
+def _cost(run: Run) -> dict[str, float]:
+    """Seconds of all notebooks, a blend's members' included, and the most memory training took."""
+    records = [json.loads(run.path("run.json").read_text("utf-8"))]
+    memory = []
+    for folder in [run.folder, *map(Path, run.members)]:
+        metrics_file = folder / "metrics.json"
+        if not metrics_file.is_file():
+            raise InputError(f"{metrics_file} is not there yet: finish the run first")
+        memory.append(json.loads(metrics_file.read_text("utf-8")).get("cost", {}))
+        if folder != run.folder:
+            records.append(json.loads((folder / "run.json").read_text("utf-8")))
+    return {
+        "seconds": sum(sum(record["seconds"].values()) for record in records),
+        "peak memory (GB)": np.nanmax([cost.get("peak_memory_gb", np.nan) for cost in memory]),
+    }
+
+
+def format_comparison(table: pd.DataFrame) -> str:
+    """The comparison for a terminal: a column per run, intervals beside their estimates."""
+    shown = {}
+    for run, row in table.iterrows():
+        lines = {"recipe": row["recipe"], "folds": row["folds"], "rows": row["rows"]}
+        lines["mean column-wise AUC"] = _interval(row, "mean column-wise AUC", "AUC", ".5f")
+        for name, form in (
+            ("AUC minus first", "+.5f"),
+            ("error ÷ first's", ".3f"),
+            ("log loss minus first", "+.5f"),
+        ):
+            lines[name] = _interval(row, name, name, form)
+        for name in ("log loss", "macro F1 at 0.5", "macro F1 cross-fitted"):
+            lines[name] = f"{row[name]:.4f}"
+        lines["time"] = format_seconds(row["seconds"])
+        lines["peak memory (GB)"] = f"{row['peak memory (GB)']:.1f}"
+        shown[run] = lines
+    return pd.DataFrame(shown).to_string()
+
+
+def _interval(row: pd.Series, estimate: str, bounds: str, form: str) -> str:
+    low, high = row[f"{bounds} low"], row[f"{bounds} high"]
+    return f"{row[estimate]:{form}} [{low:{form}}, {high:{form}}]"
+
+
+def plot_comparison(table: pd.DataFrame) -> Figure:
+    """Each run's mean column-wise AUC, and its difference from the first, with intervals."""
+    return plots.intervals(
+        table,
+        (("mean column-wise AUC", "AUC"), ("AUC minus first", "AUC minus first")),
+        "Runs on the same validation rows",
+    )
