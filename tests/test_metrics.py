@@ -64,13 +64,33 @@ def test_evaluate_against_sklearn(scores):
     json.dumps(result)
 
 
-def test_a_model_beside_its_floor(scores):
+def test_a_model_beside_another(scores):
     labels, good, poor = scores
-    report = metrics.compare(labels, good, poor, ["a", "b", "c"])
-    aucs = [report[side]["mean_columnwise_auc"] for side in ("validation", "floor")]
-    gain = report["intervals_95"]["mean column-wise AUC minus floor"]
-    assert gain["estimate"] == pytest.approx(aucs[0] - aucs[1])
+    report = metrics.compare(labels, good, {"lr": poor}, ["a", "b", "c"], "a note")
+    sides = (report["validation"], report["others"]["lr"])
+    first, second = (side["mean_columnwise_auc"] for side in sides)
+    intervals = report["intervals_95"]
+    gain = intervals["mean column-wise AUC minus lr"]
+    assert gain["estimate"] == pytest.approx(first - second)
+    ratio = intervals["error divided by lr's"]
+    assert ratio["estimate"] == pytest.approx((1 - first) / (1 - second))
+    assert ratio["low"] < ratio["estimate"] < ratio["high"] < 1
+    assert report["validation_note"] == "a note"
     json.dumps(report)
+
+
+def test_a_perfect_rival_has_no_error_to_divide_by(scores):
+    labels, good, _ = scores
+    assert np.isnan(metrics.paired_bootstrap_error_ratio(labels, good, labels).estimate)
+
+
+def test_seeds_are_averaged_on_the_same_resamples(scores):
+    labels, good, poor = scores
+    one = metrics.paired_bootstrap_auc(labels, good, poor)
+    twice = metrics.paired_bootstrap_auc_of_seeds(labels, [good, good], [poor, poor])
+    assert str(twice) == str(one)
+    mixed = metrics.paired_bootstrap_auc_of_seeds(labels, [good, poor], [poor, poor])
+    assert mixed.estimate == pytest.approx(one.estimate / 2)
 
 
 def test_another_threshold_moves_all_but_the_tutorials(scores):

@@ -13,6 +13,7 @@ from transformers import (
 from toxlib import checkpoints as loading
 from toxlib import model
 from toxlib.errors import InputError
+from toxlib.heads import register
 from toxlib.recipes import get_recipe
 
 LABELS = ["toxic", "odd $label$", "threat"]
@@ -79,7 +80,7 @@ def test_pipeline_without_toxlib_gives_the_same_scores(checkpoints, tmp_path):
 def test_register_makes_auto_classes_use_ours(checkpoints, tmp_path):
     classifier, tokenizer = _classifier(checkpoints)
     loading.save_trained(classifier, tokenizer, tmp_path)
-    model.register()
+    register()
     ours = model.LongformerForMultiLabelSequenceClassification
     assert isinstance(AutoModelForSequenceClassification.from_pretrained(tmp_path), ours)
     scorer = pipeline("text-classification", model=str(tmp_path), top_k=None)

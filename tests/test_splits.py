@@ -50,26 +50,81 @@ def test_a_label_too_rare_for_both_sides_is_only_warned_of():
     ("content", "expected"),
     [
         ("", "empty"),
-        ("id\na\n", "columns must be 'id', 'fold'; delete it"),
-        ("id,fold\na,0\nb,x\n", "row 2, column 'fold': 'x' is neither 0 nor -1; delete it"),
-        ("id,fold\na,0\nb\n", "row 2: 1 fields"),
+        ("id\na\n", "columns must be 'id', 'fold', 'calibrates'; delete it"),
+        ("id,fold,calibrates\na,0,1\nb,x,0\n", "row 2, column 'fold': 'x' is none of -1 … 1"),
+        ("id,fold,calibrates\na,0,2\nb,1,0\n", "row 1, column 'calibrates': '2' is none"),
+        ("id,fold,calibrates\na,0,0\nb\n", "row 2: 1 fields"),
     ],
 )
 def test_a_damaged_split_is_refused(tmp_path, content, expected):
     path = tmp_path / "split.csv"
     path.write_text(content)
     with pytest.raises(InputError, match=expected):
-        splits.read_split(path, pd.Series(["a", "b"], name="id"))
+        splits.read_split(path, pd.Series(["a", "b"], name="id"), folds=2)
 
 
-def test_split_is_saved_and_checked(tmp_path, rows):
+@pytest.mark.parametrize("folds", [1, 4])
+def test_split_is_saved_and_checked(tmp_path, rows, folds):
     _, groups, labels = rows
-    held_out = splits.split_validation(labels, groups, 0.1, seed=1)
+    split = splits.make_split(labels, groups, folds, 0.1, seed=1)
     ids = pd.Series([f"{n:05d}" for n in range(1000)], name="id")
-    splits.write_split(tmp_path / "split.csv", ids, held_out)
-    assert (splits.read_split(tmp_path / "split.csv", ids) == held_out).all()
+    splits.write_split(tmp_path / "split.csv", ids, split)
+    read = splits.read_split(tmp_path / "split.csv", ids, folds)
+    assert (read.fold == split.fold).all()
+    assert (read.calibrates == split.calibrates).all()
     with pytest.raises(InputError, match="delete it"):
-        splits.read_split(tmp_path / "split.csv", ids[::-1])
+        splits.read_split(tmp_path / "split.csv", ids[::-1], folds)
+
+
+def test_every_row_has_one_part_in_each_fold(rows):
+    _, groups, labels = rows
+    split = splits.make_split(labels, groups, 4, 0.1, seed=1)
+    assert split.is_validation.all()
+    assert list(split.folds) == [0, 1, 2, 3]
+    for fold in split.folds:
+        held_out, aside = split.held_out(fold), split.calibration(fold)
+        parts = np.stack([held_out, aside, split.fitting(fold)])
+        assert (parts.sum(axis=0) == 1).all()
+        assert 0.2 < held_out.mean() < 0.3
+        assert 0.04 < aside.mean() < 0.12
+        assert np.allclose(labels[held_out].mean(0), labels.mean(0), atol=0.03)
+        for part in parts:  # no comment stands in two parts
+            assert not set(groups[part]) & set(groups[~part])
+
+
+def test_one_validation_set_sets_nothing_aside(rows):
+    _, groups, labels = rows
+    split = splits.make_split(labels, groups, 1, 0.1, seed=1)
+    assert list(split.folds) == [0]
+    assert not split.calibration(0).any()
+    assert (split.is_validation == split.held_out(0)).all()
+
+
+def test_folds_keep_groups_and_rates(rows):
+    _, groups, labels = rows
+    fold = splits.stratified_folds(labels, groups, 5, seed=0)
+    assert set(fold) == set(range(5))
+    assert (pd.Series(fold).groupby(groups).nunique() == 1).all()
+    with pytest.raises(InputError, match="too few for 5 folds"):
+        splits.stratified_folds(labels, groups * 0, 5, seed=0)
+
+
+def test_edited_copies_are_one_comment():
+    warning = "thank you for experimenting with the page {} on wikipedia , your test worked"
+    texts = [warning.format(n) for n in ("tram", "ferry", "canal")]
+    texts += [
+        "You are WRONG!",
+        "you are wrong",
+        "are you wrong?",
+        "the railway is old",
+        "?!",
+        "!!",
+    ]
+    groups = splits.near_duplicate_groups(texts)
+    assert len(set(groups[:3])) == 1
+    assert len(set(groups[3:6])) == 1
+    assert len(set(groups)) == 5
+    assert set(splits.near_duplicate_groups(["?!", "!", "?!"])) == {0, 1}
 
 
 def test_conflicting_rows():

@@ -8,19 +8,34 @@ from sklearn.metrics import f1_score
 
 from toxlib import thresholds
 from toxlib.errors import InputError
+from toxlib.predictions import Part
 
 
 @pytest.fixture
 def scores():
     rng = np.random.default_rng(0)
     labels = (rng.random((300, 2)) < [0.3, 0.1]).astype(int)
-    return labels, np.clip(labels * 0.2 + rng.random(labels.shape) * 0.5, 0, 1), np.arange(300)
+    return labels, np.clip(labels * 0.2 + rng.random(labels.shape) * 0.5, 0, 1)
+
+
+def _parts(labels, probabilities, count=5):
+    """Every fifth row, to be decided by thresholds chosen on the others."""
+    numbers = np.arange(len(labels)) % count
+    return [
+        Part(
+            np.flatnonzero(numbers == k),
+            probabilities[numbers == k],
+            labels[numbers != k],
+            probabilities[numbers != k],
+        )
+        for k in range(count)
+    ]
 
 
 def test_no_other_cutoff_has_a_better_f1(scores):
-    labels, probabilities, _ = scores
+    labels, probabilities = scores
     for j in range(2):
-        chosen = thresholds.f1_optimal_threshold(labels[:, j], probabilities[:, j])
+        chosen = thresholds.f1_threshold(labels[:, j], probabilities[:, j], smoothing=0)
         best = max(f1_score(labels[:, j], probabilities[:, j] >= p) for p in probabilities[:, j])
         assert f1_score(labels[:, j], probabilities[:, j] >= chosen) == pytest.approx(best)
 
@@ -34,7 +49,7 @@ def test_no_other_cutoff_has_a_better_f1(scores):
 def test_the_best_f1_is_reached_wherever_scores_crowd(rows):
     labels, probabilities = (np.array(column) for column in zip(*rows, strict=True))
     probabilities = probabilities.astype(np.float32)
-    chosen = np.array(thresholds.f1_optimal_threshold(labels, probabilities))
+    chosen = np.array(thresholds.f1_threshold(labels, probabilities, smoothing=0))
     assert 0 < chosen < 1
     best = max(_f1(labels, probabilities >= p) for p in probabilities)
     if labels.any():
@@ -51,7 +66,7 @@ def test_the_best_f1_is_reached_wherever_scores_crowd(rows):
     ids=["near 0", "near 1", "neighbouring float32"],
 )
 def test_scores_that_crowd_are_told_apart(scores):
-    chosen = np.array(thresholds.f1_optimal_threshold(np.array([0, 0, 1]), scores))
+    chosen = np.array(thresholds.f1_threshold(np.array([0, 0, 1]), scores))
     assert (scores >= chosen).tolist() == [False, False, True]
 
 
@@ -61,53 +76,40 @@ def _f1(labels, decisions):
 
 
 def test_no_positive_row_teaches_nothing():
-    assert thresholds.f1_optimal_threshold(np.zeros(5), np.linspace(0, 1, 5)) == 0.5
-
-
-def test_a_folds_labels_do_not_move_its_own_decisions(scores, monkeypatch):
-    labels, probabilities, groups = scores
-    folds = np.arange(300) % 5
-    monkeypatch.setattr(thresholds, "_folds", lambda *_: folds)
-    before = thresholds.cross_fitted_thresholds(labels, probabilities, groups)
-    shuffled = labels.copy()
-    mine = folds == 2
-    shuffled[mine] = np.random.default_rng(1).permutation(labels[mine])
-    after = thresholds.cross_fitted_thresholds(shuffled, probabilities, groups)
-    assert (before.decisions[mine] == after.decisions[mine]).all()
-    assert (before.per_fold[2] == after.per_fold[2]).all()
-    assert (before.per_fold != after.per_fold).any()
+    assert thresholds.f1_threshold(np.zeros(5), np.linspace(0, 1, 5)) == 0.5
 
 
 def test_tuning_on_noise_is_not_rewarded():
     """Labels that the scores say nothing of: F1 reported on the tuned rows would be higher."""
     rng = np.random.default_rng(0)
     labels, probabilities = (rng.random((60, 40)) < 0.1).astype(int), rng.random((60, 40))
-    fitted = thresholds.cross_fitted_thresholds(labels, probabilities, np.arange(60))
+    fitted = thresholds.cross_fitted_thresholds(labels, _parts(labels, probabilities))
     tuned = f1_score(labels, probabilities >= fitted.final, average="macro", zero_division=0)
     honest = f1_score(labels, fitted.decisions, average="macro", zero_division=0)
     assert honest < tuned - 0.05
 
 
-def test_identical_comments_share_a_fold(scores):
-    labels, _, groups = scores
-    folds = thresholds._folds(labels, groups // 2, 5, seed=0)
-    assert (folds[::2] == folds[1::2]).all()
-    assert set(folds) == set(range(5))
-    with pytest.raises(InputError, match="too few"):
-        thresholds._folds(labels, groups * 0, 5, seed=0)
+@pytest.mark.parametrize("wanted", [0.3, 0.6, 0.8])
+def test_a_wanted_precision_is_had_as_cheaply_as_can_be(scores, wanted):
+    labels, probabilities = (column[:, 0] for column in scores)
+    decided = probabilities >= thresholds.precision_threshold(labels, probabilities, wanted)
+    assert labels[decided].mean() >= wanted
+    lower = np.sort(probabilities[~decided])[::-1]
+    for cutoff in lower:
+        assert labels[probabilities >= cutoff].mean() < wanted
 
 
-def test_without_groups_every_row_stands_alone(scores):
-    labels, probabilities, groups = scores
-    alone = thresholds.cross_fitted_thresholds(labels, probabilities)
-    same = thresholds.cross_fitted_thresholds(labels, probabilities, groups)
-    assert (alone.decisions == same.decisions).all()
+def test_a_precision_out_of_reach_gets_the_best_there_is():
+    labels, probabilities = np.array([0, 1, 0, 0]), np.array([0.9, 0.8, 0.5, 0.2])
+    assert 0.5 < thresholds.precision_threshold(labels, probabilities, 0.9) < 0.8
+    assert thresholds.precision_threshold(labels * 0, probabilities, 0.9) == 0.5
 
 
 def test_a_label_without_a_positive_row_keeps_one_half(scores):
-    labels, probabilities, _ = scores
-    fitted = thresholds.cross_fitted_thresholds(labels * [1, 0], probabilities)
-    assert (fitted.per_fold[:, 1] == 0.5).all()
+    labels, probabilities = scores
+    positives = labels * [1, 0]
+    fitted = thresholds.cross_fitted_thresholds(positives, _parts(positives, probabilities))
+    assert (fitted.per_part[:, 1] == 0.5).all()
     assert fitted.final[1] == 0.5
 
 
@@ -122,8 +124,8 @@ def test_another_file_is_refused(tmp_path, text):
 
 
 def test_report_and_file(scores, tmp_path):
-    labels, probabilities, groups = scores
-    fitted = thresholds.cross_fitted_thresholds(labels, probabilities, groups)
+    labels, probabilities = scores
+    fitted = thresholds.cross_fitted_thresholds(labels, _parts(labels, probabilities))
     table = thresholds.threshold_report(labels, probabilities, fitted, ["a", "b"])
     at_half = f1_score(labels[:, 0], probabilities[:, 0] >= 0.5, zero_division=0)
     assert table.loc["a", "F1 at 0.5"] == pytest.approx(at_half)
@@ -132,7 +134,8 @@ def test_report_and_file(scores, tmp_path):
     pooled = thresholds.pooled_report(labels, probabilities, fitted)
     micro = f1_score(labels, fitted.decisions, average="micro")
     assert pooled.loc["cross-fitted", "micro F1"] == pytest.approx(micro)
-    one = thresholds.cross_fitted_thresholds(labels[:, :1], probabilities[:, :1])
+    parts = _parts(labels[:, :1], probabilities[:, :1])
+    one = thresholds.cross_fitted_thresholds(labels[:, :1], parts)
     single = thresholds.pooled_report(labels[:, :1], probabilities[:, :1], one)
     assert single.loc["cross-fitted", "micro F1"] == f1_score(labels[:, 0], one.decisions[:, 0])
     thresholds.write_thresholds(tmp_path / "t.json", fitted, ["a", "b"])
@@ -141,4 +144,4 @@ def test_report_and_file(scores, tmp_path):
     assert saved["a"]["threshold"] == fitted.final[0]
     read = thresholds.read_thresholds(tmp_path / "t.json")
     assert read == dict(zip("ab", fitted.final, strict=True))
-    assert table.loc["a", "median"] == np.median(fitted.per_fold[:, 0])
+    assert table.loc["a", "median"] == np.median(fitted.per_part[:, 0])

@@ -9,6 +9,7 @@ import torch
 from toxlib import checkpoints as loading
 from toxlib import tokens, training
 from toxlib.inference import predict_probabilities
+from toxlib.metrics import mean_columnwise_auc
 from toxlib.recipes import get_recipe
 
 LABELS = ["a", "b"]
@@ -33,11 +34,15 @@ def _train(recipe, folder, rows=64, held_out=64):
     return classifier, tokenizer, result
 
 
+def _predict(classifier, tokenizer, _):
+    return predict_probabilities(classifier, tokenizer, TEXTS[-64:])
+
+
 @pytest.mark.parametrize("kind", ["bert", "roberta", "longformer"])
 def test_same_seed_same_predictions(checkpoints, tmp_path, kind):
     recipe = _recipe(checkpoints[kind], "attention_window=16")
-    first = _train(recipe, tmp_path / "1")[2].validation_probabilities
-    second = _train(recipe, tmp_path / "2")[2].validation_probabilities
+    first = _predict(*_train(recipe, tmp_path / "1"))
+    second = _predict(*_train(recipe, tmp_path / "2"))
     assert np.array_equal(first, second)
 
 
@@ -45,9 +50,9 @@ def test_result_is_the_kept_model_and_leaves_no_checkpoints(checkpoints, tmp_pat
     recipe = _recipe(checkpoints["bert"], "epochs=3")
     classifier, tokenizer, result = _train(recipe, tmp_path)
     predicted = predict_probabilities(classifier, tokenizer, TEXTS[-64:])
-    assert np.allclose(predicted, result.validation_probabilities, atol=1e-5)
     scores = [h["eval_mean_columnwise_auc"] for h in result.history if "eval_loss" in h]
-    assert len(scores) >= 3
+    assert len(scores) == 3
+    assert mean_columnwise_auc(TRUTH[-64:], predicted) == pytest.approx(max(scores), abs=1e-3)
     assert not (tmp_path / "work").exists()
     assert result.predicted_seconds > 0
     loading.save_trained(classifier, tokenizer, tmp_path / "model")
@@ -97,5 +102,5 @@ def test_format_seconds():
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
 def test_trains_on_cuda(checkpoints, tmp_path):
-    _, _, result = _train(_recipe(checkpoints["bert"]), tmp_path)
-    assert np.isfinite(result.validation_probabilities).all()
+    trained = _train(_recipe(checkpoints["bert"]), tmp_path)
+    assert np.isfinite(_predict(*trained)).all()

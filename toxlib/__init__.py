@@ -4,7 +4,8 @@ The notebooks tell the story; what they call stands here. `open_run` is where ea
 """
 
 from toxlib.errors import InputError
-from toxlib.model import LongformerForMultiLabelSequenceClassification, register
+from toxlib.heads import register
+from toxlib.model import LongformerForMultiLabelSequenceClassification
 from toxlib.recipes import RECIPES, Recipe, get_recipe
 from toxlib.run import Run, open_run, write_json
 

@@ -94,28 +94,29 @@ def predict(arguments: argparse.Namespace) -> None:
     """Score a CSV by a finished run's model, as a stream, in the input's order."""
     from toxlib import data, paths, text
     from toxlib.checkpoints import load_trained
+    from toxlib.heads import register
     from toxlib.inference import default_device, predict_probabilities
-    from toxlib.model import register
+    from toxlib.predictions import average
     from toxlib.progress import progress
-    from toxlib.run import read_recipe
+    from toxlib.run import model_folders, read_recipe
 
     register()
     recipe = read_recipe(arguments.run)
-    model, tokenizer = load_trained(arguments.run / "model")
-    model = model.to(default_device())
+    models = [load_trained(folder) for folder in model_folders(arguments.run, recipe)]
+    models = [(model.to(default_device()), tokenizer) for model, tokenizer in models]
+    label_names = models[0][0].config.id2label.values()
+    how = (recipe.precision, recipe.micro_batch_tokens)
     total = sum(len(c) for c in data.iter_comments(arguments.file, *_columns(recipe)))
     with (
         paths.replacing(arguments.output) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as out,
-        progress(total=total, description="Predict") as bar,
+        progress(total=total * len(models), description="Predict") as bar,
     ):
         writer = csv.writer(out, lineterminator="\n")
-        writer.writerow([recipe.id_column, *model.config.id2label.values()])
+        writer.writerow([recipe.id_column, *label_names])
         for chunk in data.iter_comments(arguments.file, *_columns(recipe)):
             texts = text.prepare(chunk[recipe.text_column], thorough=recipe.clean)
-            scores = predict_probabilities(
-                model, tokenizer, texts, recipe.precision, recipe.micro_batch_tokens, bar
-            )
+            scores = average([predict_probabilities(*m, texts, *how, bar) for m in models])
             for comment_id, row in zip(chunk[recipe.id_column], scores, strict=True):
                 writer.writerow([comment_id, *(f"{value:.9g}" for value in row)])
 

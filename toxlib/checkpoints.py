@@ -23,6 +23,7 @@ from toxlib.errors import InputError
 from toxlib.heads import (
     PooledLongformerConfig,
     PooledLongformerForMultiLabelSequenceClassification,
+    register_heads,
 )
 from toxlib.lengthen import lengthen
 from toxlib.model import (
@@ -90,6 +91,7 @@ def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     """A model folder that a run has written, for prediction."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no trained model here; run 03_train first")
+    register_heads()
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     model = _class_for(config).from_pretrained(folder, local_files_only=True)
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)

@@ -3,10 +3,14 @@
 import json
 import time
 
+import joblib
+import torch
+
 from toxlib import checkpoints, predictions, tokens, training
 from toxlib.inference import predict_probabilities
 from toxlib.linear import LINEAR, LinearModels
-from toxlib.run import Run, write_json
+from toxlib.recipes import Recipe
+from toxlib.run import Run, set_up_display, write_json
 
 DONE = "training.json"
 """Written last: a fold that has it is finished."""
@@ -18,7 +22,10 @@ def train_folds(run: Run) -> list[dict]:
     Returns:
         Per fold `history`, Trainer's log, and `cost`, as in `toxlib.training.cost`.
     """
-    records = [_once(run, fold, "", _train) for fold in run.split.folds]
+    jobs = _jobs(run.recipe)
+    threads = max(1, torch.get_num_threads() // jobs)
+    train = joblib.delayed(_with_threads)
+    records = joblib.Parallel(jobs)(train(threads, run, fold) for fold in run.split.folds)
     predictions.gather(run)
     return records
 
@@ -46,6 +53,24 @@ def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, flo
         "linear_seconds": sum(record["cost"]["seconds"] for record in linear_records),
         "peak_memory_gb": max(cost["peak_memory_gb"] for cost in costs),
     }
+
+
+def _jobs(recipe: Recipe) -> int:
+    """Folds to train side by side: one where a GPU would have to be shared."""
+    if torch.cuda.is_available():
+        return 1
+    return min(recipe.jobs, recipe.folds, torch.get_num_threads())
+
+
+def _with_threads(threads: int, run: Run, fold: int) -> dict:
+    """A worker process begins with torch's and transformers' own settings."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(threads)
+    set_up_display()
+    try:
+        return _once(run, fold, "", _train)
+    finally:
+        torch.set_num_threads(before)
 
 
 def _once(run: Run, fold: int, member: str, work) -> dict:

@@ -97,8 +97,20 @@ def mean_of_tokens(hidden: torch.Tensor, packing: Packing) -> torch.Tensor:
     return torch.cat(means)[packing.place]
 
 
+def register() -> None:
+    """Make transformers' Auto classes and `pipeline` use our classes.
+
+    For Longformers it changes what the whole process loads, so importing toxlib does not do it:
+    the notebooks and the command line do.
+    """
+    register_heads()
+    AutoModelForSequenceClassification.register(
+        LongformerConfig, LongformerForMultiLabelSequenceClassification, exist_ok=True
+    )
+
+
 def register_heads() -> None:
-    """Make transformers' Auto classes know the heads' `model_type`, for the whole process."""
+    """Make transformers' Auto classes know the `model_type` of the heads of this module."""
     AutoConfig.register(PooledLongformerConfig.model_type, PooledLongformerConfig, exist_ok=True)
     AutoModelForSequenceClassification.register(
         PooledLongformerConfig, PooledLongformerForMultiLabelSequenceClassification, exist_ok=True

@@ -14,7 +14,6 @@ from collections.abc import Callable, Iterator
 import torch
 from torch.nn import functional as F
 from transformers import (
-    AutoModelForSequenceClassification,
     LongformerConfig,
     LongformerForSequenceClassification,
     LongformerModel,
@@ -298,14 +297,3 @@ def _attention_precision(
         return
     with torch.autocast("cpu", enabled=False):
         yield lambda x: x.float() if x.dtype == torch.bfloat16 else x
-
-
-def register() -> None:
-    """Make transformers' Auto classes and `pipeline` use our class for Longformers.
-
-    It changes the whole process, so importing toxlib does not do it: the notebooks and the
-    command line do.
-    """
-    AutoModelForSequenceClassification.register(
-        LongformerConfig, LongformerForMultiLabelSequenceClassification, exist_ok=True
-    )

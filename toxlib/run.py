@@ -18,7 +18,7 @@ from transformers.utils import logging
 
 from toxlib import data, paths, splits, text
 from toxlib.errors import InputError
-from toxlib.model import register
+from toxlib.heads import register
 from toxlib.recipes import Recipe, get_recipe
 from toxlib.sample import write_sample
 
@@ -178,6 +178,19 @@ def read_recipe(folder: Path) -> Recipe:
         return Recipe(**json.loads(path.read_text("utf-8"))["recipe"])
     except (ValueError, TypeError, KeyError):
         raise InputError(f"{path}: not written by this version of toxlib; run it again") from None
+
+
+def model_folders(folder: Path, recipe: Recipe) -> list[Path]:
+    """Where the trained models of a run folder lie, one per fold.
+
+    Raises:
+        InputError: for a blend, which has none of its own.
+    """
+    if not recipe.checkpoint:
+        raise InputError(f"{folder}: a blend has no model of its own; give one of its members")
+    if recipe.folds == 1:
+        return [folder / "model"]
+    return [folder / f"fold-{fold}" / "model" for fold in range(recipe.folds)]
 
 
 def run_folder(recipe: str, run_dir: str = "") -> Path:

@@ -1,0 +1,64 @@
+import numpy as np
+import pytest
+from scipy.optimize import minimize
+from scipy.special import expit
+
+from toxlib import blending, metrics
+from toxlib.errors import InputError
+from toxlib.predictions import to_logits
+
+
+@pytest.fixture
+def members():
+    """Two members that know different halves of the truth, and one that knows nothing."""
+    rng = np.random.default_rng(0)
+    halves = rng.normal(size=(2, 4000, 2))
+    labels = (rng.random((4000, 2)) < expit(2 * halves.sum(axis=0) - 1)).astype(int)
+    return labels, np.stack([*expit(2 * halves), rng.random((4000, 2))])
+
+
+def test_the_blend_beats_its_members_on_other_rows(members):
+    labels, scores = members
+    weights = blending.fit_weights(labels[:2000], scores[:, :2000])
+    assert np.allclose(weights.sum(axis=1), 1)
+    assert (weights >= -1e-9).all()
+    assert (weights[:, 2] < 0.1).all()
+    blend = blending.apply_weights(weights, scores[:, 2000:])
+    judged = labels[2000:]
+    best = max(metrics.mean_columnwise_auc(judged, p[2000:]) for p in scores)
+    assert metrics.mean_columnwise_auc(judged, blend) > best + 0.05
+
+
+def test_no_other_weights_have_a_lower_loss(members):
+    """Against a search that knows neither the gradient nor the constraints' form."""
+    labels, scores = members
+    fitted = blending.fit_weights(labels, scores)[0]
+    logits = to_logits(scores)[:, :, 0]
+
+    def loss(x):
+        weights = np.exp(x) / np.exp(x).sum()
+        blended = weights @ logits
+        fit = np.mean(np.logaddexp(0, blended) - labels[:, 0] * blended)
+        return fit + blending.PULL * np.sum((weights - 1 / 3) ** 2)
+
+    found = minimize(loss, np.zeros(3), method="Nelder-Mead", options={"xatol": 1e-6}).x
+    assert np.allclose(fitted, np.exp(found) / np.exp(found).sum(), atol=1e-3)
+
+
+def test_without_a_positive_row_weights_stay_near_equal():
+    weights = blending.fit_weights(np.zeros((20, 1), int), np.full((3, 20, 1), 0.01))
+    assert np.allclose(weights, 1 / 3)
+
+
+def test_certain_scores_stay_finite():
+    weights = blending.fit_weights(
+        np.array([[0], [1]]), np.array([[[0.0], [1.0]], [[1.0], [0.0]]])
+    )
+    assert np.isfinite(blending.apply_weights(weights, np.array([[[0.0]], [[1.0]]]))).all()
+
+
+def test_runs_that_do_not_fit_are_refused(tmp_path):
+    with pytest.raises(InputError, match="give at least one"):
+        blending.open_blend([])
+    with pytest.raises(InputError, match=r"no run\.json"):
+        blending.open_blend([str(tmp_path)])
