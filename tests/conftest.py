@@ -15,6 +15,8 @@ from transformers import (
     BertConfig,
     BertModel,
     BertTokenizerFast,
+    DistilBertConfig,
+    DistilBertModel,
     LongformerConfig,
     LongformerModel,
     RobertaConfig,
@@ -71,6 +73,11 @@ def checkpoints(tmp_path_factory, tokenizer) -> dict[str, Path]:
         "bert": BertModel(BertConfig(**SIZE, max_position_embeddings=512, pad_token_id=0)),
         "roberta": RobertaModel(
             RobertaConfig(**SIZE, max_position_embeddings=514, pad_token_id=0)
+        ),
+        "distilbert": DistilBertModel(
+            DistilBertConfig(
+                dim=32, n_layers=2, n_heads=2, hidden_dim=64, vocab_size=600, pad_token_id=0
+            )
         ),
         "longformer": LongformerModel(
             LongformerConfig(

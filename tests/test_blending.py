@@ -3,9 +3,11 @@ import pytest
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from toxlib import blending, metrics
+import toxlib
+from toxlib import blending, folds, metrics
 from toxlib.errors import InputError
 from toxlib.predictions import to_logits
+from toxlib.recipes import BLENDS
 
 
 @pytest.fixture
@@ -62,3 +64,46 @@ def test_runs_that_do_not_fit_are_refused(tmp_path):
         blending.open_blend([])
     with pytest.raises(InputError, match=r"no run\.json"):
         blending.open_blend([str(tmp_path)])
+
+
+def test_gold_on_tiny_encoders_of_the_same_kinds(checkpoints, small_dir, tmp_path):
+    """Each member's recipe, shrunk by values alone, trained, and the three blended."""
+    kinds = dict(zip(BLENDS["gold"], ("roberta", "distilbert", "longformer"), strict=True))
+    folders = []
+    for member, kind in kinds.items():
+        shrunk = f"checkpoint={checkpoints[kind]} max_length=32 attention_window=16 epochs=1"
+        folder = tmp_path / member
+        run = toxlib.open_run(member, str(small_dir), str(folder), f"{shrunk} folds=2")
+        folds.train_folds(run)
+        if not folders:
+            folds.fit_linear_folds(run)
+        folders.append(str(folder))
+    run, members = blending.open_blend(folders, str(tmp_path / "gold"))
+    assert [member.name for member in members] == [*kinds, "lr", "nb-lr"]
+    labels = run.labels[run.split.is_validation]
+    blended = blending.blend_parts(labels, members)
+    test = blending.write_blend(run, members, blended)
+    assert test.shape == (60, 6)
+    report = blending.blend_report(run, members, blended)
+    assert set(report["others"]) == {member.name for member in members}
+    assert set(report["weights"]["toxic"]) == set(report["others"])
+    table = blending.weights_table(blended, members, run.label_names)
+    assert table.shape == (6, 5)
+    correlations = blending.correlations(members)
+    assert np.allclose(np.diag(correlations), 1)
+
+
+def test_runs_of_other_folds_or_of_one_are_refused(small_dir, tmp_path):
+    runs = {}
+    for name, overrides in (("a", "folds=2"), ("b", "folds=3"), ("c", "folds=1")):
+        run = toxlib.open_run("quick", str(small_dir), str(tmp_path / name), overrides)
+        assert run.split.is_validation.any()
+        runs[name] = str(run.folder)
+    with pytest.raises(InputError, match="its folds are not those of"):
+        blending.open_blend([runs["a"], runs["b"]])
+    with pytest.raises(InputError, match="run it with folds=5"):
+        blending.open_blend([runs["c"]])
+    with pytest.raises(InputError, match="needs a folder of its own"):
+        blending.open_blend([runs["a"]], runs["a"])
+    with pytest.raises(InputError, match="not there yet: run 03_train"):
+        blending.open_blend([runs["a"]], str(tmp_path / "blend"))

@@ -8,32 +8,37 @@ import pytest
 from papermill import inspect_notebook
 
 from toxlib.paths import REPOSITORY
-from toxlib.pipeline import NOTEBOOKS
+from toxlib.pipeline import BLEND_NOTEBOOK, NOTEBOOKS
 
-PATHS = [REPOSITORY / "notebooks" / f"{name}.ipynb" for name in NOTEBOOKS]
+NAMES = (*NOTEBOOKS, BLEND_NOTEBOOK)
+PATHS = [REPOSITORY / "notebooks" / f"{name}.ipynb" for name in NAMES]
+PARAMETERS = {name: ["recipe", "data_dir", "run_dir", "overrides"] for name in NOTEBOOKS}
+PARAMETERS[BLEND_NOTEBOOK] = ["runs", "run_dir", "weights"]
 
 
 def _cells(notebook, kind):
     return [cell for cell in notebook.cells if cell.cell_type == kind]
 
 
-@pytest.fixture(params=PATHS, ids=NOTEBOOKS)
+@pytest.fixture(params=PATHS, ids=NAMES)
 def notebook(request):
     return nbformat.read(request.param, as_version=4)
 
 
-def test_one_parameters_cell_of_literals(notebook):
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
+def test_one_parameters_cell_of_literals(path):
+    notebook = nbformat.read(path, as_version=4)
     tagged = [c for c in notebook.cells if "parameters" in c.metadata.get("tags", [])]
     assert len(tagged) == 1
     statements = ast.parse(tagged[0].source).body
-    assert [s.target.id for s in statements] == ["recipe", "data_dir", "run_dir", "overrides"]
+    assert [s.target.id for s in statements] == PARAMETERS[path.stem]
     assert all(isinstance(s.value, ast.Constant) for s in statements)
 
 
-@pytest.mark.parametrize("path", PATHS, ids=NOTEBOOKS)
+@pytest.mark.parametrize("path", PATHS, ids=NAMES)
 def test_papermill_explains_every_parameter(path):
     known = inspect_notebook(str(path))
-    assert list(known) == ["recipe", "data_dir", "run_dir", "overrides"]
+    assert list(known) == PARAMETERS[path.stem]
     assert all(parameter["help"] for parameter in known.values())
 
 

@@ -52,7 +52,8 @@ def test_the_run_folder_is_complete(finished):
     assert names >= {
         *(f"{name}.ipynb" for name in pipeline.NOTEBOOKS),
         "report.html", "figures", "split.csv", "model", "validation_predictions.csv",
-        "metrics.json", "thresholds.json", "run.json", "submission.csv",
+        "metrics.json", "thresholds.json", "calibration.json", "run.json", "submission.csv",
+        "lr", "nb-lr",
     }  # fmt: skip
     assert not [name for name in names if name.endswith(".tmp")]
     assert len(list((finished / "figures").glob("*.png"))) >= 10
@@ -91,7 +92,7 @@ def test_validation_predictions_are_the_held_out_rows(finished, hostile_dir):
     assert list(predictions["id"]) == list(split["id"][split["fold"] == 0])
     metrics = json.loads((finished / "metrics.json").read_text())
     assert metrics["validation"]["rows"] == len(predictions)
-    assert "optimistic" in metrics["validation_note"]
+    assert "Optimistic" in metrics["validation_note"]
 
 
 def test_the_report_is_one_page_and_hostile_text_stays_text(finished):
@@ -163,6 +164,59 @@ def test_a_failing_cell_stops_the_run(monkeypatch, tmp_path, small_dir, capsys):
     assert "01_eda" in error
     assert "ZeroDivisionError: division by zero" in error
     assert (tmp_path / "r" / "01_eda.ipynb").exists()
+
+
+@pytest.fixture(scope="module")
+def blended(checkpoints, hostile_dir, tmp_path_factory) -> Path:
+    """A run folder of the recipe `best`, shrunk by values alone."""
+    folder = tmp_path_factory.mktemp("blends") / "tiny-best"
+    arguments = ["run", "--recipe", "best", "--data-dir", str(hostile_dir)]
+    arguments += ["--run-dir", str(folder), "--set", *_overrides(checkpoints)]
+    assert main([*arguments, "lengthen=48", "folds=2"]) == 0
+    return folder
+
+
+def test_a_blend_leaves_a_run_folder_of_its_own(blended, hostile_dir, capsys):
+    names = {path.name for path in blended.iterdir()}
+    assert names >= {
+        "06_blend.ipynb", "report.html", "figures", "split.csv", "validation_predictions.csv",
+        "metrics.json", "thresholds.json", "calibration.json", "run.json", "submission.csv",
+        "minilm",
+    }  # fmt: skip
+    sample = pd.read_csv(hostile_dir / "sample_submission.csv", dtype={"id": str})
+    table = pd.read_csv(blended / "submission.csv", dtype={"id": str})
+    assert list(table.columns) == list(sample.columns)
+    assert list(table["id"]) == list(sample["id"])
+    page = (blended / "report.html").read_text("utf-8")
+    assert "<b>$threat$" not in page
+    report = json.loads((blended / "metrics.json").read_text())
+    assert report["validation"]["rows"] == 240
+    for weights in report["weights"].values():
+        assert sum(weights.values()) == pytest.approx(1)
+    capsys.readouterr()
+    output = blended.parent / "comparison"
+    assert main(["compare", str(blended / "minilm"), str(blended), "-o", str(output)]) == 0
+    assert "mean column-wise AUC" in capsys.readouterr().out
+    assert (output / "comparison.png").exists()
+
+
+def test_folds_predict_together_and_a_blend_by_its_members(blended, hostile_dir, capsys):
+    member, again = blended / "minilm", blended.parent / "again.csv"
+    arguments = [str(hostile_dir / "test.csv"), "-o", str(again)]
+    assert main(["predict", str(member), *arguments]) == 0
+    submitted = pd.read_csv(member / "submission.csv", dtype={"id": str}).set_index("id")
+    predicted = pd.read_csv(again, dtype={"id": str}).set_index("id").loc[submitted.index]
+    assert np.allclose(predicted, submitted, atol=1e-5)
+    assert main(["predict", str(blended), *arguments]) == 2
+    assert "give one of its members" in capsys.readouterr().err
+
+
+def test_another_blend_in_the_same_folder_is_refused(blended, finished, capsys):
+    other = shutil.copytree(blended / "minilm", blended.parent / "copy")
+    assert main(["blend", str(other), "--run-dir", str(blended)]) == 2
+    assert "other members" in capsys.readouterr().err
+    assert main(["blend", str(finished)]) == 2
+    assert "run it with folds=5" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("tool", ["papermill", "jupyter execute"])

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import logit
 from sklearn.metrics import f1_score
 
 from toxlib import thresholds
@@ -35,7 +36,7 @@ def _parts(labels, probabilities, count=5):
 def test_no_other_cutoff_has_a_better_f1(scores):
     labels, probabilities = scores
     for j in range(2):
-        chosen = thresholds.f1_threshold(labels[:, j], probabilities[:, j], smoothing=0)
+        chosen = thresholds.best_f1_threshold(labels[:, j], probabilities[:, j])
         best = max(f1_score(labels[:, j], probabilities[:, j] >= p) for p in probabilities[:, j])
         assert f1_score(labels[:, j], probabilities[:, j] >= chosen) == pytest.approx(best)
 
@@ -49,7 +50,7 @@ def test_no_other_cutoff_has_a_better_f1(scores):
 def test_the_best_f1_is_reached_wherever_scores_crowd(rows):
     labels, probabilities = (np.array(column) for column in zip(*rows, strict=True))
     probabilities = probabilities.astype(np.float32)
-    chosen = np.array(thresholds.f1_threshold(labels, probabilities, smoothing=0))
+    chosen = np.array(thresholds.best_f1_threshold(labels, probabilities))
     assert 0 < chosen < 1
     best = max(_f1(labels, probabilities >= p) for p in probabilities)
     if labels.any():
@@ -66,7 +67,7 @@ def test_the_best_f1_is_reached_wherever_scores_crowd(rows):
     ids=["near 0", "near 1", "neighbouring float32"],
 )
 def test_scores_that_crowd_are_told_apart(scores):
-    chosen = np.array(thresholds.f1_threshold(np.array([0, 0, 1]), scores))
+    chosen = np.array(thresholds.best_f1_threshold(np.array([0, 0, 1]), scores))
     assert (scores >= chosen).tolist() == [False, False, True]
 
 
@@ -76,7 +77,7 @@ def _f1(labels, decisions):
 
 
 def test_no_positive_row_teaches_nothing():
-    assert thresholds.f1_threshold(np.zeros(5), np.linspace(0, 1, 5)) == 0.5
+    assert thresholds.best_f1_threshold(np.zeros(5), np.linspace(0, 1, 5)) == 0.5
 
 
 def test_tuning_on_noise_is_not_rewarded():
@@ -84,9 +85,25 @@ def test_tuning_on_noise_is_not_rewarded():
     rng = np.random.default_rng(0)
     labels, probabilities = (rng.random((60, 40)) < 0.1).astype(int), rng.random((60, 40))
     fitted = thresholds.cross_fitted_thresholds(labels, _parts(labels, probabilities))
-    tuned = f1_score(labels, probabilities >= fitted.final, average="macro", zero_division=0)
+    columns = zip(labels.T, probabilities.T, strict=True)
+    chosen = [thresholds.best_f1_threshold(y, p) for y, p in columns]
+    tuned = f1_score(labels, probabilities >= chosen, average="macro", zero_division=0)
     honest = f1_score(labels, fitted.decisions, average="macro", zero_division=0)
     assert honest < tuned - 0.05
+
+
+def test_smoothing_is_nearer_to_the_truth_for_a_rare_label():
+    """Scores of known distribution: how far chosen thresholds lie from the best for all rows."""
+    rng = np.random.default_rng(0)
+    labels = (rng.random(40_000) < 0.02).astype(int)
+    scores = 1 / (1 + np.exp(-(rng.normal(size=len(labels)) + 2 * labels - 2)))
+    best = logit(thresholds.best_f1_threshold(labels, scores))
+    away = {thresholds.best_f1_threshold: [], thresholds.f1_threshold: []}
+    for rows in np.split(rng.permutation(len(labels)), 40):  # 1,000 rows, some 20 positives
+        for choose, distances in away.items():
+            distances.append(abs(logit(choose(labels[rows], scores[rows])) - best))
+    plain, smoothed = (np.mean(distances) for distances in away.values())
+    assert smoothed < 0.85 * plain
 
 
 @pytest.mark.parametrize("wanted", [0.3, 0.6, 0.8])

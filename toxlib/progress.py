@@ -22,6 +22,7 @@ def progress(
         unit=unit,
         mininterval=0.2 if live else 0.0,
         miniters=None if live else max(1, total // 50),
+        maxinterval=10 if live else 3600,  # or slow bars would be redrawn at every step
         dynamic_ncols=live,
         ncols=None if live else 90,
     )

@@ -43,8 +43,6 @@ class Recipe:
     weight_decay: float = 0.01
     layer_decay: float = 1.0
     """Learning rate of a layer as a share of the next higher one's; 1: all learn alike."""
-    weight_average: float = 0.0
-    """Decay of an exponential moving average of the weights, per step, which is kept; 0: none."""
     dropout: float = 0.1
     attention_dropout: float = 0.1
     precision: str = "auto"
@@ -68,6 +66,11 @@ class Recipe:
     """Experiment tracker, passed to transformers' `TrainingArguments`, as `run_name` is."""
     run_name: str = ""
 
+
+ROBERTA = ("FacebookAI/roberta-base", "e2da8e2f811d1448a5b465c236feacd80ffbac7b")
+LONGFORMER = ("allenai/longformer-base-4096", "301e6a42cb0d9976a6d6a26a079fef81c18aa895")
+DISTILBERT = ("distilbert/distilbert-base-uncased", "12040accade4e8a0f71eabdb258fecc2e7e948be")
+GOLD = {"epochs": 3, "batch_size": 32, "learning_rate": 3e-5, "warmup_steps": 0.06, "folds": 5}
 
 RECIPES = {
     recipe.name: recipe
@@ -101,23 +104,33 @@ RECIPES = {
         ),
         Recipe(
             name="roberta-512",
-            checkpoint="FacebookAI/roberta-base",
-            revision="e2da8e2f811d1448a5b465c236feacd80ffbac7b",
+            checkpoint=ROBERTA[0],
+            revision=ROBERTA[1],
             warmup_steps=1500,
         ),
         Recipe(
             name="longformer-3048",
-            checkpoint="allenai/longformer-base-4096",
-            revision="301e6a42cb0d9976a6d6a26a079fef81c18aa895",
+            checkpoint=LONGFORMER[0],
+            revision=LONGFORMER[1],
             max_length=3048,
             warmup_steps=1500,
         ),
+        Recipe("gold-roberta", *ROBERTA, **GOLD),
+        Recipe("gold-distilbert", *DISTILBERT, **GOLD),
+        Recipe("gold-longformer", *LONGFORMER, max_length=2048, **GOLD),
     )
 }
 
 
-BLENDS: dict[str, tuple[str, ...]] = {"best": ("minilm",)}
-"""Recipes whose runs are made one after the other and then blended, each with several folds."""
+BLENDS: dict[str, tuple[str, ...]] = {
+    "best": ("minilm",),
+    "gold": ("gold-roberta", "gold-distilbert", "gold-longformer"),
+}
+"""Recipes whose runs, of several folds each, are made one after the other and then blended.
+
+The linear models fitted beside the first run are members too. `gold` takes three encoders that
+were trained on different text with different tokenizers, and one that reads long comments whole.
+"""
 
 
 def get_recipe(name: str, overrides: str = "") -> Recipe:
@@ -182,7 +195,6 @@ def _check(recipe: Recipe) -> None:
         "warmup_steps": (0, None),
         "weight_decay": (0, None),
         "layer_decay": (0.1, 1),
-        "weight_average": (0, 0.99999),
         "dropout": (0, 0.99),
         "attention_dropout": (0, 0.99),
         "folds": (1, 10),

@@ -8,7 +8,6 @@ import re
 from collections.abc import Iterator
 
 import torch
-from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 from toxlib.batching import batch_lengths, micro_batches, take_rows
@@ -141,25 +140,6 @@ def _layers_above(name: str, layers: int) -> int:
         return layers + 1
     number = re.search(r"\.layer\.(\d+)\.", name)
     return layers - int(number[1]) if number else 0
-
-
-class WeightAverage(TrainerCallback):
-    """Keep an exponential moving average of the weights, and put it in their place at the end.
-
-    It begins with the end of the warm-up: before, weights are still those of another task.
-    """
-
-    def __init__(self, decay: float):
-        self.decay = decay
-
-    def on_train_begin(self, args, state, control, model=None, **kwargs):
-        self.average = AveragedModel(model, multi_avg_fn=get_ema_multi_avg_fn(self.decay))
-
-    def on_step_end(self, args, state, control, model=None, **kwargs):
-        self.average.update_parameters(model)
-
-    def on_train_end(self, args, state, control, model=None, **kwargs):
-        model.load_state_dict(self.average.module.state_dict())
 
 
 class ProgressBar(TrainerCallback):

@@ -26,7 +26,7 @@ from toxlib.batching import default_token_budget
 from toxlib.inference import best_precision, default_device
 from toxlib.metrics import mean_columnwise_auc
 from toxlib.recipes import Recipe
-from toxlib.trainer import MicroBatchTrainer, ProgressBar, WeightAverage
+from toxlib.trainer import MicroBatchTrainer, ProgressBar
 
 
 @dataclass(frozen=True)
@@ -83,9 +83,6 @@ def make_trainer(
 ) -> MicroBatchTrainer:
     """The Trainer that carries out the recipe."""
     args = training_arguments(recipe, work_dir, choose_epoch=validation_set is not None)
-    callbacks = [ProgressBar()]
-    if recipe.weight_average:
-        callbacks.append(WeightAverage(recipe.weight_average))
     trainer = MicroBatchTrainer(
         model=model,
         args=args,
@@ -94,7 +91,7 @@ def make_trainer(
         processing_class=tokenizer,
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_validation_metrics,
-        callbacks=callbacks,
+        callbacks=[ProgressBar()],
         layer_decay=recipe.layer_decay,
         token_budget=recipe.micro_batch_tokens or default_token_budget(model),
     )
