@@ -43,6 +43,14 @@ def test_what_cannot_be_learnt_is_left_as_it_is(overconfident):
     assert np.allclose(calibrator(said), said)
 
 
+def test_a_few_rows_that_a_line_separates_do_not_make_it_certain():
+    labels, said = (
+        np.array([[0], [0], [0], [1], [1]]),
+        np.array([[0.1], [0.2], [0.3], [0.6], [0.7]]),
+    )
+    assert Calibrator.fit(labels, said)(np.array([[0.9]]))[0, 0] < 0.99
+
+
 def test_a_perfect_and_a_constant_score():
     labels = np.array([0, 0, 1, 1] * 10)
     assert calibration.expected_calibration_error(labels, labels.astype(float)) == 0

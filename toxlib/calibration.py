@@ -52,9 +52,16 @@ class Calibrator:
 
 
 def _fit_column(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
-    if len(np.unique(labels)) < 2:
+    """Platt's smoothed targets: a few rows that a line separates do not make it certain."""
+    positives, negatives = int(labels.sum()), int((labels == 0).sum())
+    if not positives or not negatives:
         return 1.0, 0.0
-    fitted = LogisticRegression(C=np.inf, max_iter=1000).fit(logits[:, None], labels)
+    target = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
+    # Each row once as a yes and once as a no, by weight.
+    twice = np.concatenate([logits, logits])[:, None]
+    answers = np.repeat([1, 0], len(labels))
+    weights = np.concatenate([target, 1 - target])
+    fitted = LogisticRegression(C=np.inf, max_iter=1000).fit(twice, answers, weights)
     slope = float(fitted.coef_[0, 0])
     return (slope, float(fitted.intercept_[0])) if slope > 0 else (1.0, 0.0)
 
