@@ -1,6 +1,8 @@
 import numpy as np
+import pytest
 
 from toxlib import ablation
+from toxlib.errors import InputError
 
 
 def test_each_change_beside_the_baseline(small_dir, checkpoints, tmp_path, monkeypatch):
@@ -17,6 +19,10 @@ def test_each_change_beside_the_baseline(small_dir, checkpoints, tmp_path, monke
     assert len(rows.texts) + len(rows.judged_texts) == 240
     assert not set(rows.texts) & set(rows.judged_texts)
     assert not np.array_equal(first, np.load(tmp_path / "slower-1.npz")["probabilities"])
+    monkeypatch.setattr(ablation, "LONG", 10_000)  # no comment is so long
     before = (tmp_path / "slower-0.npz").stat().st_mtime_ns
     ablation.ablate(small_dir, tmp_path, seeds=2)
     assert (tmp_path / "slower-0.npz").stat().st_mtime_ns == before
+    monkeypatch.setattr(ablation, "CHANGES", {"baseline": "", "slower": "learning_rate=1e-6"})
+    with pytest.raises(InputError, match="made from other data or another recipe"):
+        ablation.ablate(small_dir, tmp_path, seeds=2)

@@ -47,9 +47,9 @@ def test_no_other_weights_have_a_lower_loss(members):
     assert np.allclose(fitted, np.exp(found) / np.exp(found).sum(), atol=1e-3)
 
 
-def test_without_a_positive_row_weights_stay_near_equal():
-    weights = blending.fit_weights(np.zeros((20, 1), int), np.full((3, 20, 1), 0.01))
-    assert np.allclose(weights, 1 / 3)
+def test_without_a_positive_row_weights_are_equal():
+    differing = expit(np.broadcast_to(np.array([-4.0, -5, -6])[:, None, None], (3, 20, 1)))
+    assert np.allclose(blending.fit_weights(np.zeros((20, 1), int), differing), 1 / 3)
 
 
 def test_certain_scores_stay_finite():
@@ -103,6 +103,12 @@ def test_runs_of_other_folds_or_of_one_are_refused(small_dir, tmp_path):
         blending.open_blend([runs["a"], runs["b"]])
     with pytest.raises(InputError, match="run it with folds=5"):
         blending.open_blend([runs["c"]])
+    with pytest.raises(InputError, match="given twice"):
+        blending.open_blend([runs["a"], runs["a"]])
+    with pytest.raises(InputError, match="choose fitted or equal"):
+        blending.open_blend([runs["a"]], weights="equall")
+    with pytest.raises(InputError, match="No closing quotation"):
+        blending.split_paths("'outputs/a")
     with pytest.raises(InputError, match="needs a folder of its own"):
         blending.open_blend([runs["a"]], runs["a"])
     with pytest.raises(InputError, match="not there yet: run 03_train"):

@@ -6,6 +6,7 @@ from scipy.special import expit, logit
 
 from toxlib import calibration
 from toxlib.calibration import Calibrator
+from toxlib.errors import InputError
 from toxlib.predictions import Part
 
 
@@ -82,3 +83,9 @@ def test_file(tmp_path):
     calibrator = Calibrator(np.array([0.5, 1.0]), np.array([0.1, 0.0]))
     calibration.write_calibrator(tmp_path / "c.json", calibrator, ["a", "b"])
     assert json.loads((tmp_path / "c.json").read_text())["a"] == {"slope": 0.5, "intercept": 0.1}
+    read = calibration.read_calibrator(tmp_path / "c.json", ["b", "a"])
+    assert (read.slope.tolist(), read.intercept.tolist()) == ([1.0, 0.5], [0.0, 0.1])
+    with pytest.raises(InputError, match="not a calibrator of these labels"):
+        calibration.read_calibrator(tmp_path / "c.json", ["c"])
+    with pytest.raises(InputError, match="no such file; run 04_thresholds"):
+        calibration.read_calibrator(tmp_path / "d.json", ["a"])

@@ -24,8 +24,9 @@ def _finished(data_dir, folder, noise, overrides="folds=3"):
 
         predictions.write_fold(run, fold, predict)
     predictions.gather(run)
-    toxlib.write_json(run.path("metrics.json"), {"cost": {"peak_memory_gb": 1.5}})
-    run.record(seconds={"03_train": 75.0})
+    toxlib.write_json(
+        run.path("metrics.json"), {"cost": {"peak_memory_gb": 1.5, "model_seconds": 75}}
+    )
     return run.folder
 
 

@@ -53,7 +53,7 @@ def test_padding_and_company_change_nothing(pooled):
         assert torch.allclose(classifier(**alone).logits[0], logits, atol=1e-6)
 
 
-def test_every_weight_but_the_unread_ones_learns(pooled):
+def test_head_and_embeddings_learn(pooled):
     classifier, _, batch = pooled
     classifier(**batch, labels=torch.ones(3, 3)).loss.backward()
     assert classifier.classifier.dense.weight.grad.abs().sum() > 0

@@ -207,14 +207,36 @@ def test_folds_predict_together_and_a_blend_by_its_members(blended, hostile_dir,
     submitted = pd.read_csv(member / "submission.csv", dtype={"id": str}).set_index("id")
     predicted = pd.read_csv(again, dtype={"id": str}).set_index("id").loc[submitted.index]
     assert np.allclose(predicted, submitted, atol=1e-5)
+    assert main(["predict", str(member), *arguments, "--calibrated"]) == 0
+    calibrated = pd.read_csv(again, dtype={"id": str}).set_index("id").loc[submitted.index]
+    assert not np.allclose(calibrated, submitted, atol=1e-3)
     assert main(["predict", str(blended), *arguments]) == 2
     assert "give one of its members" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("recipe", "overrides", "expected"),
+    [
+        ("best", "folds=1", "set folds=5"),
+        ("gold", "checkpoint=/none", "run the members one by one"),
+        ("best", "checkpoint=/none", "could not be loaded"),
+    ],
+)
+def test_what_a_blend_would_fail_of_is_said_before_it_trains(
+    recipe, overrides, expected, small_dir, tmp_path, capsys
+):
+    arguments = ["run", "--recipe", recipe, "--data-dir", str(small_dir)]
+    assert main([*arguments, "--run-dir", str(tmp_path / "r"), "--set", overrides]) == 2
+    assert expected in capsys.readouterr().err
+    assert not (tmp_path / "r").exists()
 
 
 def test_another_blend_in_the_same_folder_is_refused(blended, finished, capsys):
     other = shutil.copytree(blended / "minilm", blended.parent / "copy")
     assert main(["blend", str(other), "--run-dir", str(blended)]) == 2
     assert "other members" in capsys.readouterr().err
+    assert main(["blend", str(blended)]) == 2
+    assert "a blend itself" in capsys.readouterr().err
     assert main(["blend", str(finished)]) == 2
     assert "run it with folds=5" in capsys.readouterr().err
 

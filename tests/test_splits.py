@@ -43,7 +43,7 @@ def test_a_label_too_rare_for_both_sides_is_only_warned_of():
     labels = np.zeros((40, 2), np.int8)
     labels[:9, 0] = labels[0, 1] = 1
     with pytest.warns(UserWarning, match="label column 2 has 1 positive"):
-        assert splits.split_validation(labels, np.arange(40), 0.1, seed=0).any()
+        assert splits.split_validation(labels, np.arange(40), 0.2, seed=0).any()
 
 
 @pytest.mark.parametrize(
@@ -125,6 +125,21 @@ def test_edited_copies_are_one_comment():
     assert len(set(groups[3:6])) == 1
     assert len(set(groups)) == 5
     assert set(splits.near_duplicate_groups(["?!", "!", "?!"])) == {0, 1}
+
+
+def test_many_copies_do_not_hide_what_joins_them():
+    words = "thank you for experimenting with the page on wikipedia your test has been removed now"
+    copies = [f"{words}{'!' * n}" for n in range(150)] + [
+        f"{words} please{'.' * n}" for n in range(150)
+    ]
+    assert len(set(splits.near_duplicate_groups([*copies, "a tram"]))) == 2
+
+
+def test_a_fold_with_no_row_set_aside_is_refused(monkeypatch):
+    """As chance may have it among few comments: all of a fold's own rows, and no others."""
+    monkeypatch.setattr(splits, "stratified_folds", lambda labels, *_: np.arange(len(labels)) % 2)
+    with pytest.raises(InputError, match="too few for 2 folds with rows set aside"):
+        splits.make_split(np.zeros((40, 2), np.int8), np.arange(40), 2, 0.1, seed=0)
 
 
 def test_conflicting_rows():

@@ -55,8 +55,9 @@ def compare(arguments: argparse.Namespace) -> None:
     from toxlib.comparison import compare_runs, format_comparison, plot_comparison
 
     output = arguments.output or paths.outputs() / "comparison"
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: a file; give a folder for the table and the figure")
     table = compare_runs(arguments.runs)
-    output.mkdir(parents=True, exist_ok=True)
     with paths.replacing(output / "comparison.csv") as temporary:
         table.to_csv(temporary)
     plot_comparison(table).savefig(output / "comparison.png", dpi=120)
@@ -93,6 +94,7 @@ def score(arguments: argparse.Namespace) -> None:
 def predict(arguments: argparse.Namespace) -> None:
     """Score a CSV by a finished run's model, as a stream, in the input's order."""
     from toxlib import data, paths, text
+    from toxlib.calibration import read_calibrator
     from toxlib.checkpoints import load_trained
     from toxlib.heads import register
     from toxlib.inference import default_device, predict_probabilities
@@ -104,7 +106,10 @@ def predict(arguments: argparse.Namespace) -> None:
     recipe = read_recipe(arguments.run)
     models = [load_trained(folder) for folder in model_folders(arguments.run, recipe)]
     models = [(model.to(default_device()), tokenizer) for model, tokenizer in models]
-    label_names = models[0][0].config.id2label.values()
+    label_names = list(models[0][0].config.id2label.values())
+    calibrate = None
+    if arguments.calibrated:
+        calibrate = read_calibrator(arguments.run / "calibration.json", label_names)
     how = (recipe.precision, recipe.micro_batch_tokens)
     total = sum(len(c) for c in data.iter_comments(arguments.file, *_columns(recipe)))
     with (
@@ -117,6 +122,7 @@ def predict(arguments: argparse.Namespace) -> None:
         for chunk in data.iter_comments(arguments.file, *_columns(recipe)):
             texts = text.prepare(chunk[recipe.text_column], thorough=recipe.clean)
             scores = average([predict_probabilities(*m, texts, *how, bar) for m in models])
+            scores = calibrate(scores) if calibrate else scores
             for comment_id, row in zip(chunk[recipe.id_column], scores, strict=True):
                 writer.writerow([comment_id, *(f"{value:.9g}" for value in row)])
 
@@ -163,6 +169,12 @@ def _columns(recipe) -> tuple[str, str]:
     return recipe.id_column, recipe.text_column
 
 
+def _count(value: str) -> int:
+    if not value.isdigit() or int(value) < 1:
+        raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 1 on")
+    return int(value)
+
+
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(prog="python -m toxlib", description=__doc__)
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
@@ -200,6 +212,7 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run", type=Path, help="a finished run folder")
     command.add_argument("file", type=Path, help="a CSV with id and text columns")
     command.add_argument("-o", "--output", type=Path, required=True, help="the CSV to write")
+    command.add_argument("--calibrated", action="store_true", help="scores that mean their share")
     command.set_defaults(command=predict)
     command = commands.add_parser("bench", help="measure speed, side by side")
     command.add_argument("--data-dir", default="", help="folder with Kaggle's files")
@@ -208,8 +221,8 @@ def _parser() -> argparse.ArgumentParser:
     command.set_defaults(command=bench)
     command = commands.add_parser("ablate", help="what each choice of a recipe is worth (hours)")
     command.add_argument("--data-dir", default="", help="folder with Kaggle's files")
-    command.add_argument("--seeds", type=int, default=3, help="trainings of each (default: 3)")
-    command.add_argument("--jobs", type=int, default=1, help="trainings side by side")
+    command.add_argument("--seeds", type=_count, default=3, help="trainings of each (default: 3)")
+    command.add_argument("--jobs", type=_count, default=1, help="trainings side by side")
     command.add_argument("-o", "--output", type=Path, help="folder (default: outputs/ablation)")
     command.set_defaults(command=ablate)
     return parser

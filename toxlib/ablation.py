@@ -7,6 +7,7 @@ Letters: N judged comments, L labels.
 """
 
 import dataclasses
+import json
 import os
 import time
 from pathlib import Path
@@ -28,6 +29,7 @@ from toxlib import (
     tokens,
     training,
 )
+from toxlib.errors import InputError
 from toxlib.inference import longer_than, predict_probabilities
 from toxlib.recipes import Recipe, get_recipe
 
@@ -56,6 +58,8 @@ class Rows:
     judged_texts: list[str]
     judged_labels: np.ndarray
     """(N, L)."""
+    sha256: str
+    """Of the training file."""
 
 
 def read_rows(folder: Path, labelled: int = LABELLED) -> Rows:
@@ -69,7 +73,8 @@ def read_rows(folder: Path, labelled: int = LABELLED) -> Rows:
     sides = [
         [t for t, j in zip(texts, judged, strict=True) if j == side] for side in (False, True)
     ]
-    return Rows(tables.label_names, sides[0], labels[~judged], sides[1], labels[judged])
+    digest = next(v for k, v in tables.sha256.items() if k.startswith("train."))
+    return Rows(tables.label_names, sides[0], labels[~judged], sides[1], labels[judged], digest)
 
 
 def ablate(folder: Path, output: Path, seeds: int = 3, jobs: int = 1) -> pd.DataFrame:
@@ -92,16 +97,34 @@ def ablate(folder: Path, output: Path, seeds: int = 3, jobs: int = 1) -> pd.Data
 
 
 def _train_once(folder: Path, output: Path, name: str, seed: int, threads: int) -> None:
-    path = output / f"{name}-{seed}.npz"
+    path, recipe = output / f"{name}-{seed}.npz", _recipe(name, seed)
+    rows = read_rows(folder)
     if path.exists():
+        _check_made_from(path, rows, recipe)
         return
     torch.set_num_threads(threads)
-    recipe = get_recipe("quick", f"{BASELINE} {CHANGES[name]} seed={seed}")
     start = time.perf_counter()
-    probabilities = _train_and_predict(read_rows(folder), recipe)
+    probabilities = _train_and_predict(rows, recipe)
     seconds = time.perf_counter() - start
     with paths.replacing(path) as temporary, temporary.open("wb") as file:
-        np.savez(file, probabilities=probabilities, seconds=seconds)
+        source = _source(rows, recipe)
+        np.savez(file, probabilities=probabilities, seconds=seconds, source=source)
+
+
+def _recipe(name: str, seed: int) -> Recipe:
+    return get_recipe("quick", f"{BASELINE} {CHANGES[name]} seed={seed}")
+
+
+def _source(rows: Rows, recipe: Recipe) -> str:
+    """What a training follows from."""
+    return json.dumps([dataclasses.asdict(recipe), rows.sha256], sort_keys=True)
+
+
+def _check_made_from(path: Path, rows: Rows, recipe: Recipe) -> None:
+    if str(np.load(path)["source"]) != _source(rows, recipe):
+        raise InputError(
+            f"{path}: made from other data or another recipe; choose another folder by -o"
+        )
 
 
 def _train_and_predict(rows: Rows, recipe: Recipe) -> np.ndarray:
@@ -131,11 +154,10 @@ def report(rows: Rows, output: Path, seeds: int) -> pd.DataFrame:
         aucs = [metrics.mean_columnwise_auc(rows.judged_labels, p) for p in scores]
         others = [metrics.mean_columnwise_auc(rows.judged_labels, p) for p in firsts]
         gain = metrics.paired_bootstrap_auc_of_seeds(rows.judged_labels, scores, firsts)
-        long = metrics.paired_bootstrap_pooled_auc(
-            rows.judged_labels[is_long],
-            predictions.average([p[is_long] for p in scores]),
-            predictions.average([p[is_long] for p in firsts]),
-        )
+        long = "none is so long"
+        if is_long.any():
+            ways = [predictions.average([p[is_long] for p in way]) for way in (scores, firsts)]
+            long = str(metrics.paired_bootstrap_pooled_auc(rows.judged_labels[is_long], *ways))
         losses = [metrics.mean_log_loss(rows.judged_labels, p) for p in scores]
         lines[name] = {
             "seeds": len(runs),
@@ -145,7 +167,7 @@ def report(rows: Rows, output: Path, seeds: int) -> pd.DataFrame:
             "AUC minus baseline high": gain.high,
             "of the seeds": " ".join(f"{a - b:+.4f}" for a, b in zip(aucs, others, strict=True)),
             "log loss": np.mean(losses),
-            f"pooled AUC minus baseline, over {LONG} tokens": str(long),
+            f"pooled AUC minus baseline, over {LONG} tokens": long,
             "minutes": np.mean([seconds for _, seconds in runs]) / 60,
         }
     return pd.DataFrame(lines).T.rename_axis("change")

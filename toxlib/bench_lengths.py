@@ -18,6 +18,7 @@ from transformers.utils import logging
 from toxlib.inference import default_device
 from toxlib.model import LongformerForMultiLabelSequenceClassification
 from toxlib.progress import progress
+from toxlib.training import peak_memory_bytes, status_bytes
 
 LENGTHS = (128, 512, 1024, 3048, 4096, 8192, 16384)
 UPSTREAM, OURS = "transformers", "ours"
@@ -50,7 +51,7 @@ def measure(way: str, tokens: int) -> dict:
     seconds = [_pass(model, tokens)]
     while sum(seconds) < 2 and len(seconds) < 5:
         seconds.append(_pass(model, tokens))
-    peak = _peak_bytes() - before
+    peak = peak_memory_bytes() - before
     median = statistics.median(seconds)
     return {"way": way, "tokens": tokens, "seconds": median, "bytes": peak}
 
@@ -83,19 +84,7 @@ def _reset_peak() -> int:
         torch.cuda.reset_peak_memory_stats()
         return torch.cuda.memory_allocated()
     Path("/proc/self/clear_refs").write_text("5")
-    return _status_bytes("VmRSS")
-
-
-def _peak_bytes() -> int:
-    # Not getrusage's ru_maxrss: a new process inherits it from the one that started it.
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated()
-    return _status_bytes("VmHWM")
-
-
-def _status_bytes(name: str) -> int:
-    lines = Path("/proc/self/status").read_text().splitlines()
-    return next(1024 * int(line.split()[1]) for line in lines if line.startswith(name + ":"))
+    return status_bytes("VmRSS")
 
 
 def _in_fresh_process(way: str, tokens: int) -> dict:

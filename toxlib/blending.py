@@ -3,7 +3,9 @@
 Letters: N comments, M members, L labels, K folds.
 """
 
+import shlex
 import shutil
+import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,6 +25,7 @@ from toxlib.run import Run, claim, reopen, run_folder, set_up_display
 PULL = 0.01
 """How strongly weights are drawn to the plain average: see `fit_weights`."""
 BLEND = "blend"
+WEIGHTS = ("fitted", "equal")
 
 
 @dataclass(frozen=True)
@@ -34,7 +37,9 @@ class Member:
     subfolder: str = ""
 
 
-def open_blend(folders: Sequence[str], run_dir: str = "") -> tuple[Run, list[Member]]:
+def open_blend(
+    folders: Sequence[str], run_dir: str = "", weights: str = "fitted"
+) -> tuple[Run, list[Member]]:
     """Read the runs to blend, check that they fit together, and open the blend's run folder.
 
     The linear models of the first run are members too: fitted on the same rows, every run's are
@@ -43,15 +48,20 @@ def open_blend(folders: Sequence[str], run_dir: str = "") -> tuple[Run, list[Mem
     Args:
         folders: finished run folders, of several folds each.
         run_dir: the blend's folder; empty: `outputs/blend`.
+        weights: `fitted`, or `equal` for the plain average of logits.
 
     Raises:
         InputError: if there is none, one is unfinished, or they differ in data or folds.
     """
     set_up_display()
+    if weights not in WEIGHTS:
+        raise InputError(f"weights={weights}: choose {' or '.join(WEIGHTS)}")
     if not folders:
         raise InputError("nothing to blend: give at least one finished run folder")
     runs = [reopen(Path(folder)) for folder in folders]
-    for run in runs:
+    for number, run in enumerate(runs):
+        if run.folder in [other.folder for other in runs[:number]]:
+            raise InputError(f"{run.folder}: given twice; name each run once")
         _check_fits(run, runs[0])
     target = run_folder(BLEND, run_dir)
     if target in {run.folder for run in runs}:
@@ -64,7 +74,8 @@ def open_blend(folders: Sequence[str], run_dir: str = "") -> tuple[Run, list[Mem
         predictions.read_test(member.run, member.subfolder)  # finished?
     first = runs[0].recipe
     kept = ("folds", "seed", "clean", "id_column", "text_column", "wanted_precision")
-    recipe = Recipe(BLEND, checkpoint="", **{name: getattr(first, name) for name in kept})
+    name = BLEND if weights == "fitted" else f"{BLEND} of equal weights"
+    recipe = Recipe(name, checkpoint="", **{key: getattr(first, key) for key in kept})
     paths = tuple(str(run.folder) for run in runs)
     blend = Run(recipe, target, runs[0].data_dir, runs[0].is_sample, runs[0].tables, paths)
     claim(blend)
@@ -72,7 +83,23 @@ def open_blend(folders: Sequence[str], run_dir: str = "") -> tuple[Run, list[Mem
     return blend, members
 
 
+def split_paths(runs: str) -> list[str]:
+    """Folders from a notebook's parameter: blanks between them, quotes around those with blanks.
+
+    Raises:
+        InputError: if a quote is left open.
+    """
+    try:
+        return shlex.split(runs)
+    except ValueError as error:
+        raise InputError(f"runs {runs!r}: {error}; put folders side by side") from None
+
+
 def _check_fits(run: Run, first: Run) -> None:
+    if run.members:
+        raise InputError(
+            f"{run.folder}: a blend itself; name its members, {' '.join(run.members)}"
+        )
     if run.recipe.folds == 1:
         raise InputError(
             f"{run.folder}: a run of one validation set; a blend's weights are fitted on rows set "
@@ -89,10 +116,11 @@ def _check_fits(run: Run, first: Run) -> None:
 
 
 def _names(runs: list[Run]) -> list[str]:
-    """The folders' names, numbered where one stands twice."""
+    """The folders' names, numbered where one stands twice or is taken."""
     names = [run.folder.name for run in runs]
+    taken = [*names, *LINEAR, BLEND]
     return [
-        name if names.count(name) == 1 else f"{name} ({number})"
+        name if taken.count(name) == 1 else f"{name} ({number})"
         for number, name in enumerate(names, start=1)
     ]
 
@@ -103,9 +131,12 @@ def correlations(members: list[Member]) -> pd.DataFrame:
     What is far from 1 adds something of its own.
     """
     logits = [to_logits(predictions.read_validation(m.run, m.subfolder)[1]) for m in members]
-    per_label = [np.corrcoef([x[:, j] for x in logits]) for j in range(logits[0].shape[1])]
+    tables = [pd.DataFrame([x[:, j] for x in logits]).T for j in range(logits[0].shape[1])]
+    per_label = [table.corr().to_numpy() for table in tables]
     names = [member.name for member in members]
-    return pd.DataFrame(np.mean(per_label, axis=0), index=names, columns=names)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)  # logits that are constant for all labels
+        return pd.DataFrame(np.nanmean(per_label, axis=0), index=names, columns=names)
 
 
 def fit_weights(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
@@ -129,6 +160,8 @@ def fit_weights(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
 
 def _fit_column(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
     equal = np.full(len(logits), 1 / len(logits))
+    if len(np.unique(labels)) < 2:
+        return equal  # nothing to be learnt
 
     def loss(weights: np.ndarray) -> tuple[float, np.ndarray]:
         blended = weights @ logits
@@ -144,6 +177,7 @@ def _fit_column(labels: np.ndarray, logits: np.ndarray) -> np.ndarray:
         method="SLSQP",
         bounds=[(0, 1)] * len(equal),
         constraints={"type": "eq", "fun": lambda weights: weights.sum() - 1},
+        options={"ftol": 1e-10},
     )
     return fitted.x
 

@@ -3,6 +3,7 @@
 Letters: N comments, L labels.
 """
 
+import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,7 @@ from scipy.stats import binomtest
 from sklearn.linear_model import LogisticRegression
 from sklearn.metrics import brier_score_loss
 
+from toxlib.errors import InputError
 from toxlib.predictions import Part, join, to_logits
 from toxlib.run import write_json
 
@@ -138,3 +140,20 @@ def write_calibrator(path: Path, calibrator: Calibrator, label_names: Sequence[s
         )
     }
     write_json(path, content)
+
+
+def read_calibrator(path: Path, label_names: Sequence[str]) -> Calibrator:
+    """What `write_calibrator` saved, in the order of the labels.
+
+    Raises:
+        InputError: if the file is missing, of another form, or of other labels.
+    """
+    try:
+        content = json.loads(path.read_text("utf-8"))
+        numbers = [(content[name]["slope"], content[name]["intercept"]) for name in label_names]
+        slope, intercept = np.array(numbers, dtype=float).T
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; run 04_thresholds first") from None
+    except (ValueError, TypeError, KeyError):
+        raise InputError(f"{path}: not a calibrator of these labels; run 04_thresholds") from None
+    return Calibrator(slope, intercept)

@@ -39,7 +39,9 @@ def compare_runs(folders: list[Path]) -> pd.DataFrame:
         )
     labels = runs[0].labels[common]
     scores = [_scores(run, common) for run in runs]
-    rows = [_row(run, labels, own, scores[0]) for run, own in zip(runs, scores, strict=True)]
+    rows = [
+        _row(run, labels, own, scores[0], common) for run, own in zip(runs, scores, strict=True)
+    ]
     names = [run.folder.name for run in runs]
     if len(set(names)) < len(names):
         names = [str(run.folder) for run in runs]
@@ -51,10 +53,13 @@ def _scores(run: Run, rows: np.ndarray) -> np.ndarray:
     return probabilities[rows[run.split.is_validation]]
 
 
-def _row(run: Run, labels: np.ndarray, scores: np.ndarray, first: np.ndarray) -> dict:
+def _row(
+    run: Run, labels: np.ndarray, scores: np.ndarray, first: np.ndarray, common: np.ndarray
+) -> dict:
     auc = metrics.bootstrap_auc(labels, scores)
     row = {
-        "recipe": run.recipe.name,
+        "recipe": " + ".join([run.recipe.name, *(Path(member).name for member in run.members)]),
+        "epoch chosen on these rows": run.recipe.folds == 1,
         "folds": run.recipe.folds,
         "rows": len(labels),
         "mean column-wise AUC": auc.estimate,
@@ -73,34 +78,33 @@ def _row(run: Run, labels: np.ndarray, scores: np.ndarray, first: np.ndarray) ->
             f"{name} low": interval.low,
             f"{name} high": interval.high,
         }
-    return row | _threshold_f1(run) | _cost(run)
+    return row | _threshold_f1(run, labels, scores, common) | _cost(run)
 
 
-def _threshold_f1(run: Run) -> dict[str, float]:
-    """On all of the run's own validated rows, decided by thresholds chosen on others."""
-    labels, probabilities = predictions.read_validation(run)
-    parts = predictions.read_parts(run)
-    fitted = thresholds.cross_fitted_thresholds(labels, parts, run.recipe.wanted_precision)
+def _threshold_f1(
+    run: Run, labels: np.ndarray, scores: np.ndarray, common: np.ndarray
+) -> dict[str, float]:
+    """On the common rows, decided at 0.5 and by thresholds chosen on other rows."""
+    parts, own = predictions.read_parts(run), run.labels[run.split.is_validation]
+    fitted = thresholds.cross_fitted_thresholds(own, parts, run.recipe.wanted_precision)
+    decisions = fitted.decisions[common[run.split.is_validation]]
     return {
-        "macro F1 at 0.5": metrics.f1(labels, probabilities >= thresholds.DEFAULT, "macro"),
-        "macro F1 cross-fitted": metrics.f1(labels, fitted.decisions, "macro"),
+        "macro F1 at 0.5": metrics.f1(labels, scores >= thresholds.DEFAULT, "macro"),
+        "macro F1 cross-fitted": metrics.f1(labels, decisions, "macro"),
     }
 
 
 def _cost(run: Run) -> dict[str, float]:
-    """Seconds of all notebooks, a blend's members' included, and the most memory training took."""
-    records = [json.loads(run.path("run.json").read_text("utf-8"))]
-    memory = []
-    for folder in [run.folder, *map(Path, run.members)]:
+    """Seconds that the models took, a blend's being its members', and the most memory."""
+    costs = []
+    for folder in map(Path, run.members or [run.folder]):
         metrics_file = folder / "metrics.json"
         if not metrics_file.is_file():
             raise InputError(f"{metrics_file} is not there yet: finish the run first")
-        memory.append(json.loads(metrics_file.read_text("utf-8")).get("cost", {}))
-        if folder != run.folder:
-            records.append(json.loads((folder / "run.json").read_text("utf-8")))
+        costs.append(json.loads(metrics_file.read_text("utf-8"))["cost"])
     return {
-        "seconds": sum(sum(record["seconds"].values()) for record in records),
-        "peak memory (GB)": np.nanmax([cost.get("peak_memory_gb", np.nan) for cost in memory]),
+        "seconds": sum(cost["model_seconds"] for cost in costs),
+        "peak memory (GB)": max(cost["peak_memory_gb"] for cost in costs),
     }
 
 
@@ -108,7 +112,8 @@ def format_comparison(table: pd.DataFrame) -> str:
     """The comparison for a terminal: a column per run, intervals beside their estimates."""
     shown = {}
     for run, row in table.iterrows():
-        lines = {"recipe": row["recipe"], "folds": row["folds"], "rows": row["rows"]}
+        plain = ("recipe", "folds", "epoch chosen on these rows", "rows")
+        lines = {name: row[name] for name in plain}
         lines["mean column-wise AUC"] = _interval(row, "mean column-wise AUC", "AUC", ".5f")
         for name, form in (
             ("AUC minus first", "+.5f"),

@@ -42,16 +42,25 @@ def what_scores_mean(run: Run) -> str:
     """What a reader of the run's validation scores must know."""
     if run.recipe.folds == 1:
         return "Optimistic: the epoch was chosen on the validation rows."
-    return "Out-of-fold: no held-out row has had a part in training or in any choice."
+    return "Out-of-fold: no model has been trained, and no epoch chosen, on rows it is judged on."
 
 
-def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, float]:
-    """Seconds of all folds together, and the most memory that any of them took."""
-    costs = [record["cost"] for record in records]
+def total_cost(run: Run, records: list[dict], linear_records: list[dict]) -> dict[str, float]:
+    """Seconds of all folds, added up; `model_seconds` is what they take side by side.
+
+    Memory is that of as many folds as are trained side by side.
+    """
+    costs, jobs = [record["cost"] for record in records], _jobs(run.recipe)
     times = ("predicted_seconds", "training_seconds", "prediction_seconds")
-    return {name: sum(cost[name] for cost in costs) for name in times} | {
-        "linear_seconds": sum(record["cost"]["seconds"] for record in linear_records),
-        "peak_memory_gb": max(cost["peak_memory_gb"] for cost in costs),
+    total = {name: sum(cost[name] for cost in costs) for name in times}
+    linear = sum(record["cost"]["seconds"] for record in linear_records)
+    rounds = -(-len(costs) // jobs)
+    side_by_side = (total["training_seconds"] + total["prediction_seconds"]) / len(costs) * rounds
+    memory = sorted((cost["peak_memory_gb"] for cost in costs), reverse=True)
+    return total | {
+        "linear_seconds": linear,
+        "model_seconds": side_by_side + linear,
+        "peak_memory_gb": sum(memory[:jobs]),
     }
 
 

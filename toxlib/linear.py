@@ -96,4 +96,6 @@ class _Constant:
 
 def _fit_column(matrix: csr_array, labels: np.ndarray) -> _Column | _Constant:
     one_sided = len(np.unique(labels)) < 2
-    return _Constant(float(labels[0])) if one_sided else _Column(matrix, labels)
+    # As one of either were seen: a certain 0 or 1 would outweigh all other members of a blend.
+    rate = (labels.sum() + 1) / (len(labels) + 2)
+    return _Constant(float(rate)) if one_sided else _Column(matrix, labels)

@@ -14,9 +14,10 @@ from papermill.exceptions import PapermillExecutionError
 
 from toxlib import paths
 from toxlib.blending import open_blend
+from toxlib.checkpoints import load_config, load_tokenizer
 from toxlib.errors import InputError
 from toxlib.recipes import BLENDS, get_recipe
-from toxlib.run import Run, open_run, run_folder, write_json
+from toxlib.run import Run, open_run, reopen, run_folder, write_json
 from toxlib.training import format_seconds
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
@@ -62,12 +63,28 @@ def run_pipeline(
 def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, start: str) -> Run:
     """Run each member into a subfolder of the run folder, then blend them there."""
     folder, members = run_folder(recipe, run_dir), BLENDS[recipe]
-    for member in members:
-        get_recipe(member, overrides)  # all checked before the first one trains
     paths = [folder / member for member in members]
+    _check_blend_recipe(recipe, overrides, folder, paths)
     for member, path in zip(members, paths, strict=True):
         run_pipeline(member, data_dir, str(path), overrides, start)
     return run_blend([str(path) for path in paths], str(folder))
+
+
+def _check_blend_recipe(recipe: str, overrides: str, folder: Path, paths: list[Path]) -> None:
+    """Find what can be found before the first member trains for hours."""
+    plans = [get_recipe(member, overrides) for member in BLENDS[recipe]]
+    if plans[0].folds == 1:
+        raise InputError(f"folds=1: the weights of {recipe} are fitted out of fold; set folds=5")
+    if len({plan.checkpoint for plan in plans}) < len(plans):
+        raise InputError(
+            f"{recipe} blends {len(plans)} encoders, and this checkpoint would stand for all of "
+            "them; run the members one by one, and then python -m toxlib blend"
+        )
+    if (folder / "run.json").exists() and reopen(folder).members != tuple(map(str, paths)):
+        raise InputError(f"{folder}: this is another run; choose another run folder")
+    for plan in plans:
+        load_config(plan, ["label"])
+        load_tokenizer(plan)
 
 
 def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Run:
@@ -81,7 +98,7 @@ def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Ru
         InputError: as `toxlib.blending.open_blend`.
         NotebookError: if a cell fails.
     """
-    run, _ = open_blend(runs, run_dir)
+    run, _ = open_blend(runs, run_dir, weights)
     folders = shlex.join(str(Path(folder).resolve()) for folder in runs)
     parameters = {"runs": folders, "run_dir": str(run.folder), "weights": weights}
     print(f"Blend {len(runs)} run(s) into {run.folder}", flush=True)

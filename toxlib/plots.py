@@ -96,37 +96,39 @@ def truncation(table: pd.DataFrame, chosen: int) -> Figure:
 
 
 def training_curves(history: list[dict]) -> Figure:
-    """Training loss by epoch, validation loss, and mean column-wise AUC after each epoch."""
-    figure, (losses, scores) = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    plt.close(figure)
-    steps = [(h["epoch"], float(h["loss"])) for h in history if "loss" in h]
+    """Training loss; if epochs were scored, also validation loss and mean column-wise AUC."""
     evaluations = [h for h in history if "eval_loss" in h and "epoch" in h]
-    epochs = [h["epoch"] for h in evaluations]
-    losses.plot(*zip(*steps, strict=True), color=BLUE, label="training")
-    losses.plot(
-        epochs,
-        [float(h["eval_loss"]) for h in evaluations],
-        "o-",
-        color=ORANGE,
-        label="validation",
+    panels = 2 if evaluations else 1
+    figure, axes = plt.subplots(
+        1, panels, figsize=(5 * panels, 3.8), layout="constrained", squeeze=False
     )
+    plt.close(figure)
+    losses, epochs = axes[0, 0], [h["epoch"] for h in evaluations]
+    steps = [h for h in history if "loss" in h]
+    losses.plot([h["epoch"] for h in steps], _column(steps, "loss"), color=BLUE, label="training")
     losses.set(xlabel="epoch", ylabel="binary cross-entropy (nats)", title="Loss")
+    if evaluations:
+        loss, auc = (_column(evaluations, f"eval_{k}") for k in ("loss", "mean_columnwise_auc"))
+        losses.plot(epochs, loss, "o-", color=ORANGE, label="validation")
+        axes[0, 1].plot(epochs, auc, "o-", color=ORANGE)
+        axes[0, 1].set(xlabel="epoch", ylabel="mean column-wise AUC", title="Validation score")
     losses.legend()
-    auc = [float(h["eval_mean_columnwise_auc"]) for h in evaluations]
-    scores.plot(epochs, auc, "o-", color=ORANGE)
-    scores.set(xlabel="epoch", ylabel="mean column-wise AUC", title="Validation score")
     return figure
+
+
+def _column(entries: list[dict], name: str) -> list[float]:
+    """A value of each log entry; JSON has null for NaN."""
+    return [float("nan") if entry[name] is None else float(entry[name]) for entry in entries]
 
 
 def auc_by_label(scores: dict[str, dict[str, float]]) -> Figure:
     """AUC per label of several models: {model: {label: AUC}}."""
     labels = list(next(iter(scores.values())))
     figure, axes = _figure(7, 0.5 * len(labels) + 1.5)
-    for (model, aucs), colour, marker in zip(
-        scores.items(), (ORANGE, BLUE, GREY), "osD", strict=False
-    ):
-        names = [_plain(n) for n in labels]
-        axes.plot([aucs[n] for n in labels], names, marker, color=colour, label=model)
+    names = [_plain(n) for n in labels]
+    for number, (model, aucs) in enumerate(scores.items()):
+        marker, colour = "osD^vP*X"[number % 8], f"C{(1, 0, 2, 3, 4, 5, 6, 7)[number % 8]}"
+        axes.plot([aucs[n] for n in labels], names, marker, color=colour, label=_plain(model))
     axes.invert_yaxis()
     axes.grid(axis="y", alpha=0.3)
     axes.set(xlabel="ROC AUC on validation comments", title="Score by label")

@@ -162,8 +162,14 @@ def read_parts(run: Run, member: str = "") -> list[Part]:
 def _read(path: Path, run: Run, ids: pd.Series) -> np.ndarray:
     """(n, L), in the order of `ids`."""
     if not path.exists():
-        raise InputError(f"{path} is not there yet: run 03_train first")
+        raise InputError(
+            f"{path} is not there yet: run 03_train first (if a fold was cut off, delete the "
+            "training.json beside it)"
+        )
     table = data.read_scores(path, run.recipe.id_column)
     if list(table.columns[1:]) != run.label_names or list(table.iloc[:, 0]) != list(ids):
-        raise InputError(f"{path}: its ids or labels are not this run's; run 03_train again")
+        raise InputError(
+            f"{path}: its ids or labels are not this run's; delete the training.json beside it "
+            "and run 03_train again"
+        )
     return table[run.label_names].to_numpy()

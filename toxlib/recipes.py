@@ -128,8 +128,8 @@ BLENDS: dict[str, tuple[str, ...]] = {
 }
 """Recipes whose runs, of several folds each, are made one after the other and then blended.
 
-The linear models fitted beside the first run are members too. `gold` takes three encoders that
-were trained on different text with different tokenizers, and one that reads long comments whole.
+The linear models fitted beside the first run are members too. `gold` takes encoders of other
+training text, tokenizer or reach: cased and uncased, 512 tokens and 2,048.
 """
 
 

@@ -68,14 +68,15 @@ class Run:
 
     @cached_property
     def split(self) -> splits.Split:
-        """The part that each training row plays; drawn once and saved to split.csv."""
-        path, ids = self.path("split.csv"), self.tables.train[self.recipe.id_column]
-        if not path.exists():
-            groups = splits.near_duplicate_groups(self.train_texts)
-            fraction, seed = self.recipe.validation_fraction, self.recipe.seed
-            split = splits.make_split(self.labels, groups, self.recipe.folds, fraction, seed)
-            splits.write_split(path, ids, split)
-        return splits.read_split(path, ids, self.recipe.folds)
+        """The part that each training row plays, as `open_run` has saved it to split.csv."""
+        ids = self.tables.train[self.recipe.id_column]
+        return splits.read_split(self.path("split.csv"), ids, self.recipe.folds)
+
+    def draw_split(self) -> splits.Split:
+        """The recipe's split of the training rows; an InputError if they are too few."""
+        groups = splits.near_duplicate_groups(self.train_texts)
+        fraction, seed = self.recipe.validation_fraction, self.recipe.seed
+        return splits.make_split(self.labels, groups, self.recipe.folds, fraction, seed)
 
     def ids(self, rows: np.ndarray) -> pd.Series:
         """Ids of the training rows that a mask (N,) picks."""
@@ -92,17 +93,6 @@ class Run:
     def path(self, name: str) -> Path:
         """A file of the run folder."""
         return self.folder / name
-
-    def require(self, name: str, notebook: str) -> Path:
-        """A file that an earlier notebook writes.
-
-        Raises:
-            InputError: if it is not there yet, naming the notebook to run first.
-        """
-        path = self.path(name)
-        if not path.exists():
-            raise InputError(f"{path} is not there yet: run {notebook} first")
-        return path
 
     def save_figure(self, figure: Figure, name: str) -> Figure:
         """Keep a figure as figures/<name>.png, and hand it back to be shown."""
@@ -132,7 +122,7 @@ def reopen(folder: Path) -> Run:
     tables = data.read_tables(data_dir, recipe.id_column, recipe.text_column)
     if tables.sha256 != record["data_sha256"]:
         raise InputError(f"{folder}: the files in {data_dir} are no longer those it was made from")
-    members = tuple(record["members"])
+    members = tuple(record.get("members", ()))
     return Run(recipe, folder.resolve(), data_dir, record["is_sample"], tables, members)
 
 
@@ -154,8 +144,10 @@ def open_run(recipe: str, data_dir: str = "", run_dir: str = "", overrides: str 
     folder, is_sample = find_or_make_data(data_dir)
     tables = data.read_tables(folder, plan.id_column, plan.text_column)
     run = Run(plan, run_folder(recipe, run_dir), folder, is_sample, tables)
-    splits.check_enough(splits.duplicate_groups(run.train_texts))
+    drawn = None if run.path("split.csv").exists() else run.draw_split()
     claim(run)
+    if drawn is not None:
+        splits.write_split(run.path("split.csv"), run.tables.train[plan.id_column], drawn)
     return run
 
 
@@ -238,7 +230,7 @@ def claim(run: Run) -> None:
             ("data_sha256", "other data"),
             ("members", "other members"),
         ):
-            if before.get(key) != identity[key]:
+            if _lasting(before.get(key)) != _lasting(identity[key]):
                 raise InputError(
                     f"{run.folder}: this is a run of {what} ({_difference(before, identity, key)})"
                     "; choose another run folder, or delete this one"
@@ -259,6 +251,11 @@ def _identity(run: Run) -> dict:
         "versions": {"python": platform.python_version(), **versions},
         "seconds": {},
     }
+
+
+def _lasting(value):
+    """What makes a run another one: how many processes make it does not."""
+    return {k: v for k, v in value.items() if k != "jobs"} if isinstance(value, dict) else value
 
 
 def _difference(before: dict, after: dict, key: str) -> str:

@@ -3,6 +3,7 @@
 Letters: N comments, L labels, G groups of identical or nearly identical comments, K folds.
 """
 
+import re
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,12 +25,14 @@ from toxlib.csv_files import read_chunks, show, show_all
 from toxlib.errors import InputError
 
 FEWEST_COMMENTS = 20
+FEWEST_ON_A_SIDE = 5
 NO_FOLD = -1
 CALIBRATION_PARTS = 10
 """Of the rows that a fold trains on, one in so many is set aside to choose thresholds on."""
 SIMILARITY = 0.85
 """Cosine of two comments' tf-idf vectors from which they are told to be the same one, edited."""
-NEIGHBOURS = 20
+NEIGHBOURS = 100
+WORD = re.compile(r"\w+")
 
 
 @dataclass(frozen=True)
@@ -76,18 +79,26 @@ def make_split(
 
     Args:
         labels: (N, L) of 0 and 1.
-        groups: (N,) group numbers 0 … G-1; a group's rows are never separated.
+        groups: (N,) group numbers 0 … G-1, from `near_duplicate_groups`; a group's rows are
+            never separated.
 
     Raises:
         InputError: if there are too few distinct comments.
     """
-    check_enough(groups)
+    count = check_enough(groups)
     if folds == 1:
         held_out = split_validation(labels, groups, fraction, seed)
         return Split(np.where(held_out, 0, NO_FOLD), np.full(len(labels), NO_FOLD))
     fold = stratified_folds(labels, groups, folds, seed)
     calibrates = stratified_folds(labels, groups, CALIBRATION_PARTS, seed + 1)
-    return Split(fold, np.where(calibrates < folds, calibrates, NO_FOLD))
+    split = Split(fold, np.where(calibrates < folds, calibrates, NO_FOLD))
+    for k in split.folds:
+        if not (split.calibration(k).any() and split.fitting(k).any()):
+            raise InputError(
+                f"train: {count} distinct comments are too few for {folds} folds with rows set "
+                "aside in each; set folds=1, or give more comments"
+            )
+    return split
 
 
 def stratified_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -115,15 +126,18 @@ def near_duplicate_groups(texts: Sequence[str]) -> np.ndarray:
     Nearly: the same words, as often, but for a few (`SIMILARITY`), whatever their case and
     order; directly, or by way of others. A warning pasted with another name is one comment.
     """
-    exact = duplicate_groups(texts)
-    distinct = [text.lower() for text in dict.fromkeys(texts)]
-    vectorizer = TfidfVectorizer(token_pattern=r"\w+", sublinear_tf=True, dtype=np.float32)
+    words = [" ".join(sorted(WORD.findall(text.lower()))) for text in texts]
+    # A comment without a word is compared as it stands. Copies would use up each other's places
+    # among the nearest neighbours, so that each distinct comment stands once.
+    same = duplicate_groups([w or text for w, text in zip(words, texts, strict=True)])
+    distinct = list(dict.fromkeys(w or text for w, text in zip(words, texts, strict=True)))
+    vectorizer = TfidfVectorizer(token_pattern=WORD.pattern, sublinear_tf=True, dtype=np.float32)
     try:
         vectors = vectorizer.fit_transform(distinct)
     except ValueError:  # not a word in all of them
-        return exact
+        return same
     neighbours = sp_matmul_topn(vectors, vectors.T.tocsr(), NEIGHBOURS, threshold=SIMILARITY)
-    return connected_components(neighbours, directed=False)[1][exact]
+    return connected_components(neighbours, directed=False)[1][same]
 
 
 def duplicate_groups(texts: Sequence[str]) -> np.ndarray:
@@ -141,7 +155,7 @@ def split_validation(
 
     Args:
         labels: (N, L) of 0 and 1.
-        groups: (N,) group numbers 0 … G-1, from `duplicate_groups`.
+        groups: (N,) group numbers 0 … G-1.
         fraction: share of the groups to hold out, between 0 and 1.
 
     Returns:
@@ -188,10 +202,11 @@ def _warn_of_rare_labels(group_labels: np.ndarray) -> None:
 
 def _check_sides(held_out: int, count: int, fraction: float) -> None:
     """The splitter itself is content with an empty side."""
-    if min(held_out, count - held_out) < 2:
+    if min(held_out, count - held_out) < FEWEST_ON_A_SIDE:
         raise InputError(
             f"train: holding out {fraction} of {count} distinct comments gives {held_out} for "
-            "validation; at least 2 are needed on each side, so change validation_fraction"
+            f"validation; at least {FEWEST_ON_A_SIDE} are needed on each side, so change "
+            "validation_fraction"
         )
 
 

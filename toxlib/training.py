@@ -185,9 +185,16 @@ def peak_memory_bytes() -> int:
     """Most memory held so far: the GPU's if there is one, else this process's."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    import resource  # not on Windows
+    # Not getrusage's ru_maxrss: a new process inherits it from the one that started it.
+    return status_bytes("VmHWM")
 
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024
+
+def status_bytes(name: str) -> int:
+    """An entry of this process's memory status, such as VmRSS; 0 where the system keeps none."""
+    path = Path("/proc/self/status")
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return 1024 * int(next(found, 0))
 
 
 def _model_inputs(feature: dict) -> dict:
