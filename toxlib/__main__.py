@@ -6,47 +6,38 @@ import json
 import sys
 from pathlib import Path
 
-from toxlib.errors import InputError
+from toxlib.errors import InputError, NotebookError
 
 
 def main(argv: list[str] | None = None) -> int:
     """Carry out a command. Returns 0, 2 for a mistake the user can mend, 1 for a failed run."""
     arguments = _parser().parse_args(argv)
     try:
-        return arguments.command(arguments) or 0
-    except InputError as error:
+        arguments.command(arguments)
+    except (InputError, NotebookError) as error:
         print(f"error: {error}", file=sys.stderr)
-        return 2
+        return 2 if isinstance(error, InputError) else 1
+    return 0
 
 
-def run(arguments: argparse.Namespace) -> int:
+def run(arguments: argparse.Namespace) -> None:
     """Execute the notebooks; see `toxlib.pipeline`."""
-    from toxlib.pipeline import NotebookError, run_pipeline
+    from toxlib.pipeline import run_pipeline
 
     overrides = " ".join(arguments.set)
-    try:
-        finished = run_pipeline(
-            arguments.recipe, arguments.data_dir, arguments.run_dir, overrides, arguments.start
-        )
-    except NotebookError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    finished = run_pipeline(
+        arguments.recipe, arguments.data_dir, arguments.run_dir, overrides, arguments.start
+    )
     print(f"{finished.path('submission.csv')}\n{finished.path('report.html')}")
-    return 0
 
 
-def blend(arguments: argparse.Namespace) -> int:
+def blend(arguments: argparse.Namespace) -> None:
     """Blend finished runs; see `toxlib.blending`."""
-    from toxlib.pipeline import NotebookError, run_blend
+    from toxlib.pipeline import run_blend
 
     weights = "equal" if arguments.equal else "fitted"
-    try:
-        finished = run_blend(arguments.runs, arguments.run_dir, weights)
-    except NotebookError as error:
-        print(f"error: {error}", file=sys.stderr)
-        return 1
+    finished = run_blend(arguments.runs, arguments.run_dir, weights)
     print(f"{finished.path('submission.csv')}\n{finished.path('report.html')}")
-    return 0
 
 
 def compare(arguments: argparse.Namespace) -> None:

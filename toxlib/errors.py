@@ -1,4 +1,4 @@
-"""The one exception that means: the user can mend this."""
+"""What the command line reports in a line or two: the user's mistakes, and failed notebooks."""
 
 
 class InputError(ValueError):
@@ -11,3 +11,7 @@ class InputError(ValueError):
     def _render_traceback_(self) -> list[str]:
         """IPython's hook: show the message alone."""
         return [f"InputError: {self}"]
+
+
+class NotebookError(RuntimeError):
+    """A cell has failed; the message names notebook, cell and exception."""

@@ -15,17 +15,13 @@ from papermill.exceptions import PapermillExecutionError
 from toxlib import paths
 from toxlib.blending import open_blend
 from toxlib.checkpoints import load_config, load_tokenizer
-from toxlib.errors import InputError
+from toxlib.errors import InputError, NotebookError
 from toxlib.recipes import BLENDS, get_recipe
 from toxlib.run import Run, open_run, reopen, run_folder, write_json
 from toxlib.training import format_seconds
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
 BLEND_NOTEBOOK = "06_blend"
-
-
-class NotebookError(RuntimeError):
-    """A cell has failed; the message names notebook, cell and exception."""
 
 
 def run_pipeline(
