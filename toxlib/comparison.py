@@ -13,6 +13,15 @@ from toxlib.run import Run, reopen
 from toxlib.training import format_seconds
 
 
+INTERVALS = {
+    "mean column-wise AUC": "mean column-wise AUC",
+    "AUC minus first": "mean column-wise AUC minus first",
+    "error ÷ first's": "error divided by first's",
+    "log loss minus first": "log loss minus first",
+}
+"""Column → what `toxlib.metrics.compare` calls it."""
+
+
 def compare_runs(folders: list[Path]) -> pd.DataFrame:
     """One row per run; differences are paired with the first run's predictions.
 
@@ -56,27 +65,20 @@ def _scores(run: Run, rows: np.ndarray) -> np.ndarray:
 def _row(
     run: Run, labels: np.ndarray, scores: np.ndarray, first: np.ndarray, common: np.ndarray
 ) -> dict:
-    auc = metrics.bootstrap_auc(labels, scores)
+    report = metrics.compare(labels, scores, {"first": first}, run.label_names, note="")
     row = {
         "recipe": " + ".join([run.recipe.name, *(Path(member).name for member in run.members)]),
         "epoch chosen on these rows": run.recipe.folds == 1,
         "folds": run.recipe.folds,
         "rows": len(labels),
-        "mean column-wise AUC": auc.estimate,
-        "AUC low": auc.low,
-        "AUC high": auc.high,
-        "log loss": metrics.mean_log_loss(labels, scores),
+        "log loss": report["validation"]["log_loss"],
     }
-    for name, paired in (
-        ("AUC minus first", metrics.paired_bootstrap_auc),
-        ("error ÷ first's", metrics.paired_bootstrap_error_ratio),
-        ("log loss minus first", metrics.paired_bootstrap_log_loss),
-    ):
-        interval = paired(labels, scores, first)
+    for name, measured in INTERVALS.items():
+        interval = report["intervals_95"][measured]
         row |= {
-            name: interval.estimate,
-            f"{name} low": interval.low,
-            f"{name} high": interval.high,
+            name: interval["estimate"],
+            f"{name} low": interval["low"],
+            f"{name} high": interval["high"],
         }
     return row | _threshold_f1(run, labels, scores, common) | _cost(run)
 
@@ -114,13 +116,9 @@ def format_comparison(table: pd.DataFrame) -> str:
     for run, row in table.iterrows():
         plain = ("recipe", "folds", "epoch chosen on these rows", "rows")
         lines = {name: row[name] for name in plain}
-        lines["mean column-wise AUC"] = _interval(row, "mean column-wise AUC", "AUC", ".5f")
-        for name, form in (
-            ("AUC minus first", "+.5f"),
-            ("error ÷ first's", ".3f"),
-            ("log loss minus first", "+.5f"),
-        ):
-            lines[name] = _interval(row, name, name, form)
+        for name, form in zip(INTERVALS, (".5f", "+.5f", ".3f", "+.5f"), strict=True):
+            low, high = row[f"{name} low"], row[f"{name} high"]
+            lines[name] = f"{row[name]:{form}} [{low:{form}}, {high:{form}}]"
         for name in ("log loss", "macro F1 at 0.5", "macro F1 cross-fitted"):
             lines[name] = f"{row[name]:.4f}"
         lines["time"] = format_seconds(row["seconds"])
@@ -129,15 +127,7 @@ def format_comparison(table: pd.DataFrame) -> str:
     return pd.DataFrame(shown).to_string()
 
 
-def _interval(row: pd.Series, estimate: str, bounds: str, form: str) -> str:
-    low, high = row[f"{bounds} low"], row[f"{bounds} high"]
-    return f"{row[estimate]:{form}} [{low:{form}}, {high:{form}}]"
-
-
 def plot_comparison(table: pd.DataFrame) -> Figure:
     """Each run's mean column-wise AUC, and its difference from the first, with intervals."""
-    return plots.intervals(
-        table,
-        (("mean column-wise AUC", "AUC"), ("AUC minus first", "AUC minus first")),
-        "Runs on the same validation rows",
-    )
+    panels = ("mean column-wise AUC", "AUC minus first")
+    return plots.intervals(table, panels, "Runs on the same validation rows")

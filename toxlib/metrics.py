@@ -111,11 +111,15 @@ def compare(
         others: name → probabilities, (N, L), of the models to compare it with.
         note: what a reader must know of the scores.
     """
-    intervals = {"mean column-wise AUC": vars(bootstrap_auc(labels, model))}
-    for name, other in others.items():
+    # All on the same resamples, each scored once.
+    resampled = _resampled_means(labels, [model, *others.values()], resamples=1000, seed=0)
+    own, own_draws = _quiet_mean_auc(labels, model), resampled[0]
+    intervals = {"mean column-wise AUC": vars(_interval(own, own_draws))}
+    for (name, other), draws in zip(others.items(), resampled[1:], strict=True):
+        score = _quiet_mean_auc(labels, other)
         intervals |= {
-            f"mean column-wise AUC minus {name}": vars(paired_bootstrap_auc(labels, model, other)),
-            f"error divided by {name}'s": vars(paired_bootstrap_error_ratio(labels, model, other)),
+            f"mean column-wise AUC minus {name}": vars(_interval(own - score, own_draws - draws)),
+            f"error divided by {name}'s": vars(_error_ratio(own, score, own_draws, draws)),
             f"log loss minus {name}": vars(paired_bootstrap_log_loss(labels, model, other)),
         }
     return {
@@ -182,11 +186,14 @@ def paired_bootstrap_error_ratio(
     Scored on the same resampled rows, as in `paired_bootstrap_auc`.
     """
     draws = _resampled_means(labels, [a, b], resamples, seed)
-    errors = 1 - _quiet_mean_auc(labels, a), 1 - _quiet_mean_auc(labels, b)
-    if not errors[1]:
+    return _error_ratio(_quiet_mean_auc(labels, a), _quiet_mean_auc(labels, b), *draws)
+
+
+def _error_ratio(a: float, b: float, a_draws: np.ndarray, b_draws: np.ndarray) -> Interval:
+    if b == 1:
         return Interval(float("nan"), float("nan"), float("nan"))
     with np.errstate(divide="ignore", invalid="ignore"):
-        return _interval(errors[0] / errors[1], (1 - draws[0]) / (1 - draws[1]))
+        return _interval((1 - a) / (1 - b), (1 - a_draws) / (1 - b_draws))
 
 
 def paired_bootstrap_log_loss(

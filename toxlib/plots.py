@@ -211,11 +211,11 @@ def score_distributions(validation: np.ndarray, test: np.ndarray, names: Sequenc
     return figure
 
 
-def intervals(table: pd.DataFrame, panels: Sequence[tuple[str, str]], title: str) -> Figure:
+def intervals(table: pd.DataFrame, panels: Sequence[str], title: str) -> Figure:
     """A panel per estimate, a row per line of the table, with 95 % intervals.
 
     Args:
-        panels: an estimate's column, and what its columns "… low" and "… high" begin with.
+        panels: columns, beside each of which stand its columns "… low" and "… high".
     """
     figure, axes = plt.subplots(
         1,
@@ -227,9 +227,9 @@ def intervals(table: pd.DataFrame, panels: Sequence[tuple[str, str]], title: str
     )
     plt.close(figure)
     places = range(len(table))
-    for panel, (name, bounds) in zip(axes[0], panels, strict=True):
+    for panel, name in zip(axes[0], panels, strict=True):
         values = table[name].to_numpy(dtype=float)
-        low, high = (table[f"{bounds} {end}"].to_numpy(dtype=float) for end in ("low", "high"))
+        low, high = (table[f"{name} {end}"].to_numpy(dtype=float) for end in ("low", "high"))
         panel.hlines(places, low, high, color=BLUE)
         panel.plot(values, places, "o", color=ORANGE)
         panel.set_yticks(places, [_plain(run) for run in table.index])
