@@ -12,7 +12,6 @@ from toxlib.errors import InputError
 from toxlib.run import Run, reopen
 from toxlib.training import format_seconds
 
-
 INTERVALS = {
     "mean column-wise AUC": "mean column-wise AUC",
     "AUC minus first": "mean column-wise AUC minus first",
