@@ -37,14 +37,16 @@ LABELLED = 6000
 SPLIT_SEED = 42
 LONG = 512
 """Tokens above which comments are also looked at alone, all labels pooled, seeds averaged."""
-BASELINE = "head=mean max_length=512 epochs=2 folds=1"
+BASELINE = "max_length=512 folds=1"
 """Overrides of the recipe `quick`."""
 CHANGES = {
     "baseline": "",
-    "head cls": "head=cls",
-    "head cls4": "head=cls4",
-    "4 epochs": "epochs=4",
-    "1,024 tokens": "max_length=1024",
+    "mean head": "head=mean",
+    "cls4 head": "head=cls4",
+    "layer decay 0.8": "layer_decay=0.8",
+    "mean head, rate 5e-4, decay 0.8": "head=mean learning_rate=5e-4 layer_decay=0.8",
+    "mean head, 4 epochs": "head=mean epochs=4",
+    "mean head, 1,024 tokens": "head=mean max_length=1024",
 }
 
 

@@ -76,6 +76,8 @@ def predict_probabilities(
     device = next(model.parameters()).device
     budget = token_budget or default_token_budget(model)
     probabilities = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
+    if not texts:
+        return probabilities
     own = progress(total=len(texts), description="Predict") if bar is None else None
     with torch.inference_mode(), autocast(device, precision), own or contextlib.nullcontext():
         for start in range(0, len(texts), CHUNK):
