@@ -7,7 +7,7 @@ import toxlib
 from toxlib import blending, folds, metrics
 from toxlib.errors import InputError
 from toxlib.predictions import to_logits
-from toxlib.recipes import BLENDS
+from toxlib.recipes import BLENDS, split_words
 
 
 @pytest.fixture
@@ -108,7 +108,7 @@ def test_runs_of_other_folds_or_of_one_are_refused(small_dir, tmp_path):
     with pytest.raises(InputError, match="choose fitted or equal"):
         blending.open_blend([runs["a"]], weights="equall")
     with pytest.raises(InputError, match="No closing quotation"):
-        blending.split_paths("'outputs/a")
+        split_words("'outputs/a", "runs")
     with pytest.raises(InputError, match="needs a folder of its own"):
         blending.open_blend([runs["a"]], runs["a"])
     with pytest.raises(InputError, match="not there yet: run 03_train"):

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import f1_score, log_loss, roc_auc_score
 
-from toxlib import metrics
+from toxlib import intervals, metrics
 
 
 @pytest.fixture
@@ -47,7 +47,7 @@ def test_no_defined_column_gives_nan(scores):
     labels, good, _ = scores
     with pytest.warns(UserWarning, match="undefined"):
         assert np.isnan(metrics.mean_columnwise_auc(labels * 0, good))
-    interval = metrics.bootstrap_auc(labels * 0, good, resamples=3)
+    interval = intervals.bootstrap_auc(labels * 0, good, resamples=3)
     assert np.isnan([interval.estimate, interval.low, interval.high]).all()
 
 
@@ -66,13 +66,13 @@ def test_evaluate_against_sklearn(scores):
 
 def test_a_model_beside_another(scores):
     labels, good, poor = scores
-    report = metrics.compare(labels, good, {"lr": poor}, ["a", "b", "c"], "a note")
+    report = intervals.compare(labels, good, {"lr": poor}, ["a", "b", "c"], "a note")
     sides = (report["validation"], report["others"]["lr"])
     first, second = (side["mean_columnwise_auc"] for side in sides)
-    intervals = report["intervals_95"]
-    gain = intervals["mean column-wise AUC minus lr"]
+    told = report["intervals_95"]
+    gain = told["mean column-wise AUC minus lr"]
     assert gain["estimate"] == pytest.approx(first - second)
-    ratio = intervals["error divided by lr's"]
+    ratio = told["error divided by lr's"]
     assert ratio["estimate"] == pytest.approx((1 - first) / (1 - second))
     assert ratio["low"] < ratio["estimate"] < ratio["high"] < 1
     assert report["validation_note"] == "a note"
@@ -81,15 +81,16 @@ def test_a_model_beside_another(scores):
 
 def test_a_perfect_rival_has_no_error_to_divide_by(scores):
     labels, good, _ = scores
-    assert np.isnan(metrics.paired_bootstrap_error_ratio(labels, good, labels).estimate)
+    report = intervals.compare(labels, good, {"truth": labels}, ["a", "b", "c"], "")
+    assert np.isnan(report["intervals_95"]["error divided by truth's"]["estimate"])
 
 
 def test_seeds_are_averaged_on_the_same_resamples(scores):
     labels, good, poor = scores
-    one = metrics.paired_bootstrap_auc(labels, good, poor)
-    twice = metrics.paired_bootstrap_auc_of_seeds(labels, [good, good], [poor, poor])
+    one = intervals.paired_bootstrap_auc(labels, good, poor)
+    twice = intervals.paired_bootstrap_auc_of_seeds(labels, [good, good], [poor, poor])
     assert str(twice) == str(one)
-    mixed = metrics.paired_bootstrap_auc_of_seeds(labels, [good, poor], [poor, poor])
+    mixed = intervals.paired_bootstrap_auc_of_seeds(labels, [good, poor], [poor, poor])
     assert mixed.estimate == pytest.approx(one.estimate / 2)
 
 
@@ -111,7 +112,7 @@ def test_log_loss_of_certain_errors_is_that_of_its_differences(scores):
     labels, good, _ = scores
     certain = (good >= 0.5).astype(np.float32)  # 0 and 1: the clipping decides
     difference = metrics.mean_log_loss(labels, certain) - metrics.mean_log_loss(labels, good)
-    paired = metrics.paired_bootstrap_log_loss(labels, certain, good, resamples=5)
+    paired = intervals.paired_bootstrap_log_loss(labels, certain, good, resamples=5)
     assert paired.estimate == pytest.approx(difference)
     expected = log_loss(labels.ravel(), certain.ravel().astype(float))
     assert metrics.mean_log_loss(labels, certain) == pytest.approx(expected)
@@ -120,8 +121,8 @@ def test_log_loss_of_certain_errors_is_that_of_its_differences(scores):
 @pytest.mark.parametrize("rows_in_a_block", [1, 7, 1000])
 def test_bootstrap_equals_scoring_the_drawn_rows(scores, monkeypatch, rows_in_a_block):
     labels, good, poor = scores
-    monkeypatch.setattr(metrics, "BLOCK_WEIGHTS", rows_in_a_block * len(labels))
-    draws = metrics._resampled_means(labels, [good, poor], 30, seed=3)
+    monkeypatch.setattr(intervals, "BLOCK_WEIGHTS", rows_in_a_block * len(labels))
+    draws = intervals._resampled_means(labels, [good, poor], 30, seed=3)
     drawn = np.random.default_rng(3).integers(0, len(labels), (30, len(labels)))
     expected = [[roc_auc_score(labels[rows], p[rows]) for p in (good, poor)] for rows in drawn]
     assert np.allclose(np.array(draws).T, expected)
@@ -132,7 +133,7 @@ def test_a_resample_without_a_class_leaves_that_column_out_on_both_sides():
     labels = np.zeros((20, 2), dtype=int)
     labels[:8, 0] = labels[0, 1] = 1  # one positive: lost in about a third of the resamples
     a, b = rng.random((20, 2)), rng.random((20, 2))
-    draws = metrics._resampled_means(labels, [a, b], 40, seed=1)
+    draws = intervals._resampled_means(labels, [a, b], 40, seed=1)
     drawn = np.random.default_rng(1).integers(0, 20, (40, 20))
     lost = 0
     for rows, *means in zip(drawn, *draws, strict=True):
@@ -146,7 +147,7 @@ def test_a_resample_without_a_class_leaves_that_column_out_on_both_sides():
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 3)), min_size=4))
 def test_weighted_auc_against_sklearn(rows):
     labels, scores, weights = (np.array(column) for column in zip(*rows, strict=True))
-    auc = metrics._Ranked(labels.astype(int), scores).auc(weights[:, None].astype(float))[0]
+    auc = intervals._Ranked(labels.astype(int), scores).auc(weights[:, None].astype(float))[0]
     if min(weights[labels].sum(), weights[~labels].sum()) == 0:
         assert np.isnan(auc)
     else:
@@ -155,23 +156,23 @@ def test_weighted_auc_against_sklearn(rows):
 
 def test_intervals_cover_and_pairing_narrows(scores):
     labels, good, poor = scores
-    interval = metrics.bootstrap_auc(labels, good)
+    interval = intervals.bootstrap_auc(labels, good)
     assert interval.low < interval.estimate < interval.high
     nearly = good + 1e-3 * poor
-    difference = metrics.paired_bootstrap_auc(labels, good, nearly)
+    difference = intervals.paired_bootstrap_auc(labels, good, nearly)
     assert difference.high - difference.low < (interval.high - interval.low) / 3
-    assert metrics.paired_bootstrap_auc(labels, good, poor).low > 0
-    same = metrics.paired_bootstrap_log_loss(labels, good, good)
+    assert intervals.paired_bootstrap_auc(labels, good, poor).low > 0
+    same = intervals.paired_bootstrap_log_loss(labels, good, good)
     assert (same.estimate, same.low, same.high) == (0, 0, 0)
-    assert str(metrics.Interval(0.5, 0.25, 1.0)) == "0.5000 [0.2500, 1.0000]"
+    assert str(intervals.Interval(0.5, 0.25, 1.0)) == "0.5000 [0.2500, 1.0000]"
 
 
 def test_pooled_auc_ranks_all_decisions_at_once():
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 2, (40, 3))
     a, b = labels + rng.normal(size=labels.shape), rng.normal(size=labels.shape)
-    gain = metrics.paired_bootstrap_pooled_auc(labels, a, b)
+    gain = intervals.paired_bootstrap_pooled_auc(labels, a, b)
     expected = [roc_auc_score(labels.ravel(), p.ravel()) for p in (a, b)]
     assert gain.estimate == pytest.approx(expected[0] - expected[1])
     assert 0 < gain.low < gain.estimate < gain.high
-    assert metrics.paired_bootstrap_pooled_auc(labels, a, a).high == 0
+    assert intervals.paired_bootstrap_pooled_auc(labels, a, a).high == 0

@@ -9,7 +9,7 @@ from sklearn.metrics import f1_score
 
 from toxlib import thresholds
 from toxlib.errors import InputError
-from toxlib.predictions import Part
+from toxlib.predictions import deal
 
 
 @pytest.fixture
@@ -19,18 +19,9 @@ def scores():
     return labels, np.clip(labels * 0.2 + rng.random(labels.shape) * 0.5, 0, 1)
 
 
-def _parts(labels, probabilities, count=5):
+def _parts(labels, probabilities):
     """Every fifth row, to be decided by thresholds chosen on the others."""
-    numbers = np.arange(len(labels)) % count
-    return [
-        Part(
-            np.flatnonzero(numbers == k),
-            probabilities[numbers == k],
-            labels[numbers != k],
-            probabilities[numbers != k],
-        )
-        for k in range(count)
-    ]
+    return deal(labels, probabilities, np.arange(len(labels)) % 5)
 
 
 def test_no_other_cutoff_has_a_better_f1(scores):

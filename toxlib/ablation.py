@@ -21,6 +21,7 @@ import torch
 from toxlib import (
     checkpoints,
     data,
+    intervals,
     metrics,
     paths,
     predictions,
@@ -91,16 +92,17 @@ def ablate(folder: Path, output: Path, seeds: int = 3, jobs: int = 1) -> pd.Data
             products wait less for each other.
     """
     output.mkdir(parents=True, exist_ok=True)
-    threads = max(1, (os.cpu_count() or 1) // jobs)
-    tasks = [(name, seed) for seed in range(seeds) for name in CHANGES]
+    rows, threads = read_rows(folder), max(1, (os.cpu_count() or 1) // jobs)
     run = joblib.delayed(_train_once)
-    joblib.Parallel(jobs)(run(folder, output, name, seed, threads) for name, seed in tasks)
-    return report(read_rows(folder), output, seeds)
+    joblib.Parallel(jobs)(
+        run(rows, _recipe(name, seed), output / f"{name}-{seed}.npz", threads)
+        for seed in range(seeds)
+        for name in CHANGES
+    )
+    return report(rows, output, seeds)
 
 
-def _train_once(folder: Path, output: Path, name: str, seed: int, threads: int) -> None:
-    path, recipe = output / f"{name}-{seed}.npz", _recipe(name, seed)
-    rows = read_rows(folder)
+def _train_once(rows: Rows, recipe: Recipe, path: Path, threads: int) -> None:
     if path.exists():
         _check_made_from(path, rows, recipe)
         return
@@ -155,11 +157,11 @@ def report(rows: Rows, output: Path, seeds: int) -> pd.DataFrame:
         scores, firsts = [p for p, _ in runs], [p for p, _ in baseline[: len(runs)]]
         aucs = [metrics.mean_columnwise_auc(rows.judged_labels, p) for p in scores]
         others = [metrics.mean_columnwise_auc(rows.judged_labels, p) for p in firsts]
-        gain = metrics.paired_bootstrap_auc_of_seeds(rows.judged_labels, scores, firsts)
+        gain = intervals.paired_bootstrap_auc_of_seeds(rows.judged_labels, scores, firsts)
         long = "none is so long"
         if is_long.any():
             ways = [predictions.average([p[is_long] for p in way]) for way in (scores, firsts)]
-            long = str(metrics.paired_bootstrap_pooled_auc(rows.judged_labels[is_long], *ways))
+            long = str(intervals.paired_bootstrap_pooled_auc(rows.judged_labels[is_long], *ways))
         losses = [metrics.mean_log_loss(rows.judged_labels, p) for p in scores]
         lines[name] = {
             "seeds": len(runs),

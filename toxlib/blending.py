@@ -3,7 +3,6 @@
 Letters: N comments, M members, L labels, K folds.
 """
 
-import shlex
 import shutil
 import warnings
 from collections.abc import Sequence
@@ -15,7 +14,7 @@ import pandas as pd
 from scipy.optimize import minimize
 from scipy.special import expit
 
-from toxlib import data, metrics, predictions
+from toxlib import data, intervals, predictions
 from toxlib.errors import InputError
 from toxlib.linear import LINEAR
 from toxlib.predictions import CALIBRATION, TEST, VALIDATION, Part, to_logits
@@ -81,18 +80,6 @@ def open_blend(
     claim(blend)
     shutil.copyfile(runs[0].path("split.csv"), blend.path("split.csv"))
     return blend, members
-
-
-def split_paths(runs: str) -> list[str]:
-    """Folders from a notebook's parameter: blanks between them, quotes around those with blanks.
-
-    Raises:
-        InputError: if a quote is left open.
-    """
-    try:
-        return shlex.split(runs)
-    except ValueError as error:
-        raise InputError(f"runs {runs!r}: {error}; put folders side by side") from None
 
 
 def _check_fits(run: Run, first: Run) -> None:
@@ -259,9 +246,9 @@ def blend_report(run: Run, members: list[Member], blended: Blended) -> dict:
     """The blend's scores beside its members', ready for JSON."""
     labels = run.labels[run.split.is_validation]
     others = {m.name: predictions.read_validation(m.run, m.subfolder)[1] for m in members}
-    note = "Out-of-fold: no held-out row has had a part in training, weights or any choice."
+    note = "Out-of-fold: no model has been trained, and no weight fitted, on rows it is judged on."
     joined = predictions.join(blended.parts)
-    report = metrics.compare(labels, joined, others, run.label_names, note)
+    report = intervals.compare(labels, joined, others, run.label_names, note)
     names = [member.name for member in members]
     weights = {
         label: dict(zip(names, row, strict=True))

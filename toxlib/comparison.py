@@ -7,7 +7,7 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from toxlib import metrics, plots, predictions, thresholds
+from toxlib import intervals, metrics, plots, predictions, thresholds
 from toxlib.errors import InputError
 from toxlib.run import Run, reopen
 from toxlib.training import format_seconds
@@ -18,7 +18,7 @@ INTERVALS = {
     "error ÷ first's": "error divided by first's",
     "log loss minus first": "log loss minus first",
 }
-"""Column → what `toxlib.metrics.compare` calls it."""
+"""Column → what `toxlib.intervals.compare` calls it."""
 
 
 def compare_runs(folders: list[Path]) -> pd.DataFrame:
@@ -64,7 +64,7 @@ def _scores(run: Run, rows: np.ndarray) -> np.ndarray:
 def _row(
     run: Run, labels: np.ndarray, scores: np.ndarray, first: np.ndarray, common: np.ndarray
 ) -> dict:
-    report = metrics.compare(labels, scores, {"first": first}, run.label_names, note="")
+    report = intervals.compare(labels, scores, {"first": first}, run.label_names, note="")
     row = {
         "recipe": " + ".join([run.recipe.name, *(Path(member).name for member in run.members)]),
         "epoch chosen on these rows": run.recipe.folds == 1,

@@ -46,6 +46,19 @@ class Part:
         )
 
 
+def deal(labels: np.ndarray, probabilities: np.ndarray, hand: np.ndarray) -> list[Part]:
+    """One part per number 0, 1, … in `hand`, (n,): its rows held out, all others to fit by."""
+    return [
+        Part(
+            np.flatnonzero(hand == k),
+            probabilities[hand == k],
+            labels[hand != k],
+            probabilities[hand != k],
+        )
+        for k in range(hand.max() + 1)
+    ]
+
+
 def join(parts: list[Part]) -> np.ndarray:
     """Probabilities of all validated rows, (rows of all parts, L), in the file's order."""
     joined = np.empty((sum(len(part.rows) for part in parts), parts[0].probabilities.shape[1]))
@@ -134,16 +147,11 @@ def read_parts(run: Run, member: str = "") -> list[Part]:
     if run.recipe.folds == 1:
         truth, probabilities = read_validation(run, member)
         groups = splits.near_duplicate_groups(run.texts(split.is_validation))
-        inner = splits.stratified_folds(truth, groups, INNER_FOLDS, run.recipe.seed)
-        return [
-            Part(
-                np.flatnonzero(inner == k),
-                probabilities[inner == k],
-                truth[inner != k],
-                probabilities[inner != k],
-            )
-            for k in range(INNER_FOLDS)
-        ]
+        return deal(
+            truth,
+            probabilities,
+            splits.stratified_folds(truth, groups, INNER_FOLDS, run.recipe.seed),
+        )
     parts = []
     for fold in split.folds:
         folder = run.fold_folder(fold) / member

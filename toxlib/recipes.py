@@ -146,17 +146,22 @@ def get_recipe(name: str, overrides: str = "") -> Recipe:
         )
     if name not in RECIPES:
         raise InputError(f"unknown recipe {name!r}: {_near(name, [*RECIPES, *BLENDS])}")
-    changes = dict(_parse_override(item) for item in _split(overrides))
+    changes = dict(_parse_override(item) for item in split_words(overrides, "overrides"))
     recipe = dataclasses.replace(RECIPES[name], **changes)
     _check(recipe)
     return recipe
 
 
-def _split(overrides: str) -> list[str]:
+def split_words(words: str, name: str) -> list[str]:
+    """What stands between blanks in a notebook's parameter `name`; quotes hold blanks together.
+
+    Raises:
+        InputError: if a quote is left open.
+    """
     try:
-        return shlex.split(overrides)
+        return shlex.split(words)
     except ValueError as error:
-        raise InputError(f"overrides {overrides!r}: {error}; write key=value key=value") from None
+        raise InputError(f"{name} {words!r}: {error}; close the quote") from None
 
 
 def _parse_override(item: str) -> tuple[str, object]:

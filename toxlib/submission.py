@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from toxlib import data, metrics, paths
+from toxlib import data, intervals, metrics, paths
 from toxlib.csv_files import show, show_all
 from toxlib.errors import InputError
 
@@ -103,7 +103,7 @@ def grade(truth: pd.DataFrame, probabilities: np.ndarray) -> dict:
     label_names, labels, scored = _scored(truth)
     probabilities = probabilities[scored]
     aucs = metrics.auc_per_label(labels, probabilities, label_names)
-    interval = metrics.bootstrap_auc(labels, probabilities)
+    interval = intervals.bootstrap_auc(labels, probabilities)
     return {
         "mean_columnwise_auc": interval.estimate,
         "interval_95": [interval.low, interval.high],
@@ -118,8 +118,8 @@ def grade(truth: pd.DataFrame, probabilities: np.ndarray) -> dict:
 def compare(truth: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> dict:
     """Paired differences of AUC and log loss, `a` minus `b`, over the scored rows."""
     _, labels, scored = _scored(truth)
-    auc = metrics.paired_bootstrap_auc(labels, a[scored], b[scored])
-    loss = metrics.paired_bootstrap_log_loss(labels, a[scored], b[scored])
+    auc = intervals.paired_bootstrap_auc(labels, a[scored], b[scored])
+    loss = intervals.paired_bootstrap_log_loss(labels, a[scored], b[scored])
     return {
         "mean_columnwise_auc": auc.estimate,
         "mean_columnwise_auc_interval_95": [auc.low, auc.high],
