@@ -17,7 +17,7 @@ from toxlib.blending import open_blend
 from toxlib.checkpoints import load_config, load_tokenizer
 from toxlib.errors import InputError, NotebookError
 from toxlib.recipes import BLENDS, get_recipe
-from toxlib.run import Run, open_run, reopen, run_folder, write_json
+from toxlib.run import Run, open_run, reopen, run_folder, set_up_display, write_json
 from toxlib.training import format_seconds
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
@@ -78,6 +78,7 @@ def _check_blend_recipe(recipe: str, overrides: str, folder: Path, paths: list[P
         )
     if (folder / "run.json").exists() and reopen(folder).members != tuple(map(str, paths)):
         raise InputError(f"{folder}: this is another run; choose another run folder")
+    set_up_display()
     for plan in plans:
         load_config(plan, ["label"])
         load_tokenizer(plan)

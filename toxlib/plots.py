@@ -234,6 +234,8 @@ def intervals(table: pd.DataFrame, panels: Sequence[str], title: str) -> Figure:
         panel.plot(values, places, "o", color=ORANGE)
         panel.set_yticks(places, [_plain(run) for run in table.index])
         panel.set_xlabel(name)
+        panel.locator_params(axis="x", nbins=5)  # or long numbers run into each other
+        panel.margins(y=0.3)
         panel.grid(axis="x", alpha=0.3)
     axes[0, 0].invert_yaxis()
     figure.suptitle(title, fontsize=11)
