@@ -44,12 +44,7 @@ def mean_columnwise_auc(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return _mean_of_defined(auc_per_label(labels, probabilities))
 
 
-def evaluate(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    label_names: Sequence[str],
-    threshold: float = 0.5,
-) -> dict:
+def evaluate(labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str]) -> dict:
     """All metrics of a prediction, ready for JSON but for NaN (see `toxlib.run.nan_to_none`).
 
     The tutorial's three carry names that say what they are; its "roc_auc" is computed on values
@@ -58,23 +53,19 @@ def evaluate(
 
     Args:
         labels, probabilities: (N, L).
-        threshold: from which probability F1 and subset accuracy count a yes; their names say it.
     """
-    decisions = (probabilities >= threshold).astype(int)
-    at_half = (probabilities >= 0.5).astype(int)
+    decisions = (probabilities >= 0.5).astype(int)
     aucs = auc_per_label(labels, probabilities, label_names)
     return {
         "rows": len(labels),
         "mean_columnwise_auc": _mean_of_defined(aucs),
         "auc_per_label": dict(zip(label_names, aucs.tolist(), strict=True)),
         "log_loss": mean_log_loss(labels, probabilities),
-        f"f1_micro_at_{threshold:g}": f1(labels, decisions, "micro"),
-        f"f1_macro_at_{threshold:g}": f1(labels, decisions, "macro"),
-        f"subset_accuracy_at_{threshold:g}": _subset_accuracy(labels, decisions),
+        "f1_macro_at_0.5": f1(labels, decisions, "macro"),
         "tutorial": {
-            "f1_micro_on_thresholded_values": f1(labels, at_half, "micro"),
-            "roc_auc_micro_on_thresholded_values": _micro_auc(labels, at_half),
-            "subset_accuracy_on_thresholded_values": _subset_accuracy(labels, at_half),
+            "f1_micro_on_thresholded_values": f1(labels, decisions, "micro"),
+            "roc_auc_micro_on_thresholded_values": _micro_auc(labels, decisions),
+            "subset_accuracy_on_thresholded_values": _subset_accuracy(labels, decisions),
         },
     }
 
