@@ -6,7 +6,6 @@ probabilities, so that no threshold changes its score.
 Letters: N comments, L labels, K parts (see `toxlib.predictions`).
 """
 
-import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -16,10 +15,9 @@ import pandas as pd
 from scipy.special import expit
 from sklearn.metrics import f1_score, precision_score, recall_score
 
-from toxlib import metrics, paths
-from toxlib.csv_files import show
-from toxlib.errors import InputError
+from toxlib import metrics
 from toxlib.predictions import Part, join, to_logits
+from toxlib.run import write_json
 
 DEFAULT = 0.5
 RESAMPLES = 30
@@ -229,24 +227,4 @@ def write_thresholds(path: Path, fitted: CrossFitted, label_names: Sequence[str]
         }
         for j, name in enumerate(label_names)
     }
-    with paths.replacing(path) as temporary:
-        temporary.write_text(json.dumps(content, indent=2) + "\n", "utf-8")
-
-
-def read_thresholds(path: Path) -> dict[str, float]:
-    """The thresholds that `write_thresholds` saved: label → cut-off.
-
-    Raises:
-        InputError: if the file is missing, or is not of that form.
-    """
-    try:
-        content = json.loads(path.read_text("utf-8"))
-        chosen = {name: float(entry["threshold"]) for name, entry in content.items()}
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; run 04_thresholds first") from None
-    except (ValueError, TypeError, KeyError, AttributeError):
-        raise InputError(f"{path}: not a file of thresholds; run 04_thresholds again") from None
-    for name, value in chosen.items():
-        if not 0 < value < 1:
-            raise InputError(f"{path}: label {show(name)}: a threshold lies in (0, 1)")
-    return chosen
+    write_json(path, content)
