@@ -96,7 +96,8 @@ def test_two_submissions_are_compared_in_pairs(files):
         folder / "scores.csv", folder / "labels.csv", folder / "same.csv"
     )
     assert result["difference"]["mean_columnwise_auc"] == 0
-    assert "First minus second" in submission.format_score(result)
+    assert result["difference"]["error_ratio"] == 1
+    assert "First beside second" in submission.format_score(result)
 
 
 @pytest.mark.parametrize(

@@ -116,13 +116,16 @@ def grade(truth: pd.DataFrame, probabilities: np.ndarray) -> dict:
 
 
 def compare(truth: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> dict:
-    """Paired differences of AUC and log loss, `a` minus `b`, over the scored rows."""
+    """`a` beside `b` over the scored rows: AUC and log loss minus its, error divided by its."""
     _, labels, scored = _scored(truth)
     auc = intervals.paired_bootstrap_auc(labels, a[scored], b[scored])
+    ratio = intervals.paired_bootstrap_error_ratio(labels, a[scored], b[scored])
     loss = intervals.paired_bootstrap_log_loss(labels, a[scored], b[scored])
     return {
         "mean_columnwise_auc": auc.estimate,
         "mean_columnwise_auc_interval_95": [auc.low, auc.high],
+        "error_ratio": ratio.estimate,
+        "error_ratio_interval_95": [ratio.low, ratio.high],
         "log_loss": loss.estimate,
         "log_loss_interval_95": [loss.low, loss.high],
     }
@@ -151,14 +154,15 @@ def format_score(result: dict) -> str:
             "",
             format_grade(result["other"]),
             "",
-            "First minus second, same rows resampled",
+            "First beside second, same rows resampled",
         ]
-        for name, key in (
-            ("mean column-wise AUC", "mean_columnwise_auc"),
-            ("log loss", "log_loss"),
+        for name, key, form in (
+            ("AUC minus its", "mean_columnwise_auc", "+.5f"),
+            ("(1 - AUC) ÷ its", "error_ratio", ".3f"),
+            ("log loss minus its", "log_loss", "+.5f"),
         ):
             low, high = difference[f"{key}_interval_95"]
-            lines.append(f"  {name:<22} {difference[key]:+.5f} [{low:+.5f}, {high:+.5f}]")
+            lines.append(f"  {name:<22} {difference[key]:{form}} [{low:{form}}, {high:{form}}]")
     return "\n".join(lines)
 
 
