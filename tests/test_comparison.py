@@ -34,6 +34,8 @@ def test_the_better_run_and_its_gain(small_dir, tmp_path):
     poor = _finished(small_dir, tmp_path / "poor", 0.9)
     good = _finished(small_dir, tmp_path / "good", 0.5)
     table = comparison.compare_runs([poor, good])
+    with pytest.raises(InputError, match="given twice"):
+        comparison.compare_runs([poor, poor])
     assert table.loc["poor", "AUC minus first"] == 0
     assert table.loc["good", "AUC minus first low"] > 0
     assert table.loc["good", "error ÷ first's high"] < 1

@@ -31,9 +31,13 @@ def compare_runs(folders: list[Path]) -> pd.DataFrame:
         Indexed by run; intervals are in columns that end in "low" and "high".
 
     Raises:
-        InputError: if a run is unfinished, or they have other labels or data, or no common row.
+        InputError: if a run is unfinished or given twice, or they have other labels or data, or
+            no common row.
     """
     runs = [reopen(folder) for folder in folders]
+    for number, run in enumerate(runs):
+        if run.folder in [other.folder for other in runs[:number]]:
+            raise InputError(f"{run.folder}: given twice; name each run once")
     for run in runs:
         if run.tables.sha256 != runs[0].tables.sha256:
             raise InputError(
