@@ -1,5 +1,6 @@
 """Train a recipe's model and the linear ones, fold by fold; a finished fold is not done again."""
 
+import functools
 import json
 import time
 
@@ -25,7 +26,7 @@ def train_folds(run: Run) -> list[dict]:
     jobs = _jobs(run.recipe)
     threads = max(1, torch.get_num_threads() // jobs)
     train = joblib.delayed(_with_threads)
-    records = joblib.Parallel(jobs)(train(threads, run, fold) for fold in run.split.folds)
+    records = joblib.Parallel(jobs)(train(jobs, threads, run, fold) for fold in run.split.folds)
     predictions.gather(run)
     return records
 
@@ -45,12 +46,13 @@ def what_scores_mean(run: Run) -> str:
     return "Out-of-fold: no model has been trained, and no epoch chosen, on rows it is judged on."
 
 
-def total_cost(run: Run, records: list[dict], linear_records: list[dict]) -> dict[str, float]:
+def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, float]:
     """Seconds of all folds, added up; `model_seconds` is what they take side by side.
 
     Memory is that of as many folds as are trained side by side.
     """
-    costs, jobs = [record["cost"] for record in records], _jobs(run.recipe)
+    costs = [record["cost"] for record in records]
+    jobs = costs[0]["folds_side_by_side"]
     times = ("predicted_seconds", "training_seconds", "prediction_seconds")
     total = {name: sum(cost[name] for cost in costs) for name in times}
     linear = sum(record["cost"]["seconds"] for record in linear_records)
@@ -71,13 +73,13 @@ def _jobs(recipe: Recipe) -> int:
     return min(recipe.jobs, recipe.folds, torch.get_num_threads())
 
 
-def _with_threads(threads: int, run: Run, fold: int) -> dict:
+def _with_threads(jobs: int, threads: int, run: Run, fold: int) -> dict:
     """A worker process begins with torch's and transformers' own settings."""
     before = torch.get_num_threads()
     torch.set_num_threads(threads)
     set_up_display()
     try:
-        return _once(run, fold, "", _train)
+        return _once(run, fold, "", functools.partial(_train, jobs))
     finally:
         torch.set_num_threads(before)
 
@@ -93,7 +95,7 @@ def _once(run: Run, fold: int, member: str, work) -> dict:
     return json.loads(done.read_text("utf-8"))
 
 
-def _train(run: Run, fold: int) -> dict:
+def _train(jobs: int, run: Run, fold: int) -> dict:
     folder, recipe, rows = run.fold_folder(fold), run.recipe, run.split.fitting(fold)
     classifier, tokenizer = checkpoints.load_classifier(recipe, run.label_names)
     train_set = tokens.tokenize(
@@ -115,8 +117,8 @@ def _train(run: Run, fold: int) -> dict:
     predictions.write_fold(
         run, fold, lambda texts: {"": predict_probabilities(classifier, tokenizer, texts, *how)}
     )
-    cost = training.cost(result) | {"prediction_seconds": time.perf_counter() - start}
-    return {"history": result.history, "cost": cost}
+    cost = {"prediction_seconds": time.perf_counter() - start, "folds_side_by_side": jobs}
+    return {"history": result.history, "cost": training.cost(result) | cost}
 
 
 def _fit_linear(run: Run, fold: int) -> dict:

@@ -170,14 +170,17 @@ def read_parts(run: Run, member: str = "") -> list[Part]:
 def _read(path: Path, run: Run, ids: pd.Series) -> np.ndarray:
     """(n, L), in the order of `ids`."""
     if not path.exists():
-        raise InputError(
-            f"{path} is not there yet: run 03_train first (if a fold was cut off, delete the "
-            "training.json beside it)"
-        )
+        raise InputError(f"{path} is not there yet: {_remedy(run)}")
     table = data.read_scores(path, run.recipe.id_column)
     if list(table.columns[1:]) != run.label_names or list(table.iloc[:, 0]) != list(ids):
-        raise InputError(
-            f"{path}: its ids or labels are not this run's; delete the training.json beside it "
-            "and run 03_train again"
-        )
+        raise InputError(f"{path}: its ids or labels are not this run's; {_remedy(run)}")
     return table[run.label_names].to_numpy()
+
+
+def _remedy(run: Run) -> str:
+    if run.members:
+        return "blend the members again"
+    return (
+        "run 03_train; it makes a fold anew if its training.json, or of the linear models "
+        "lr/training.json, is deleted"
+    )
