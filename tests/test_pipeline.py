@@ -123,6 +123,37 @@ def test_a_folder_of_another_run_is_refused(finished, hostile_dir, small_dir, ch
     assert "other data" in capsys.readouterr().err
 
 
+def test_a_finished_run_takes_thresholds_of_a_wanted_precision(
+    finished, hostile_dir, checkpoints, tmp_path
+):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    overrides = [*_overrides(checkpoints), "wanted_precision=0.9"]
+    arguments = ["run", "--data-dir", str(hostile_dir), "--run-dir", str(folder)]
+    assert main([*arguments, "--from", "04", "--set", *overrides]) == 0
+    before, after = (
+        [
+            entry["threshold"]
+            for entry in json.loads((path / "thresholds.json").read_text()).values()
+        ]
+        for path in (finished, folder)
+    )
+    assert before != after
+    assert json.loads((folder / "run.json").read_text())["recipe"]["wanted_precision"] == 0.9
+
+
+def test_a_file_where_a_folder_belongs_and_the_reverse(finished, hostile_dir, tmp_path, capsys):
+    (tmp_path / "file").touch()
+    for arguments, message in (
+        (["run", "--run-dir", str(tmp_path / "file")], "file: a file; give a folder for the run"),
+        (
+            ["predict", str(finished), str(hostile_dir / "test.csv"), "-o", str(tmp_path)],
+            "a folder; give the CSV to write",
+        ),
+    ):
+        assert main(arguments) == 2
+        assert message in capsys.readouterr().err
+
+
 def test_bad_input_is_found_before_anything_is_written(small_dir, tmp_path, capsys):
     shutil.copytree(small_dir, tmp_path / "data")
     (tmp_path / "data" / "test.csv").write_text("id,comment_text\na,b,c\n")
@@ -260,7 +291,7 @@ def test_a_notebook_alone_says_what_to_run_first(tool, small_dir, tmp_path):
         [sys.executable, "-m", *map(str, command)], cwd=tmp_path, capture_output=True, text=True
     )
     assert done.returncode != 0
-    assert "run 03_train first" in done.stderr
+    assert "run 03_train;" in done.stderr
 
 
 def test_kaggle_kernel(monkeypatch, small_dir, tmp_path):

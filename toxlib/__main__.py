@@ -93,6 +93,8 @@ def predict(arguments: argparse.Namespace) -> None:
     from toxlib.progress import progress
     from toxlib.run import model_folders, read_recipe
 
+    if arguments.output.is_dir():
+        raise InputError(f"{arguments.output}: a folder; give the CSV to write")
     register()
     recipe = read_recipe(arguments.run)
     models = [load_trained(folder) for folder in model_folders(arguments.run, recipe)]
@@ -144,12 +146,14 @@ def ablate(arguments: argparse.Namespace) -> None:
 
     from toxlib import paths
     from toxlib.ablation import ablate
-    from toxlib.run import find_or_make_data
+    from toxlib.run import SAMPLE_NOTE, find_or_make_data
 
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     output = arguments.output or paths.outputs() / "ablation"
-    folder, _ = find_or_make_data(arguments.data_dir)
+    folder, is_sample = find_or_make_data(arguments.data_dir)
+    if is_sample:
+        print(SAMPLE_NOTE)
     table = ablate(folder, output, arguments.seeds, arguments.jobs)
     with paths.replacing(output / "ablation.csv") as temporary:
         table.to_csv(temporary)
@@ -203,7 +207,11 @@ def _parser() -> argparse.ArgumentParser:
     command.add_argument("run", type=Path, help="a finished run folder")
     command.add_argument("file", type=Path, help="a CSV with id and text columns")
     command.add_argument("-o", "--output", type=Path, required=True, help="the CSV to write")
-    command.add_argument("--calibrated", action="store_true", help="scores that mean their share")
+    command.add_argument(
+        "--calibrated",
+        action="store_true",
+        help="scores that mean their share (thresholds.json is for scores without it)",
+    )
     command.set_defaults(command=predict)
     command = commands.add_parser("bench", help="measure speed, side by side")
     command.add_argument("--data-dir", default="", help="folder with Kaggle's files")

@@ -27,6 +27,8 @@ SAMPLE_NOTE = (
     "Built-in synthetic sample: its label rates are raised on purpose, and its scores say nothing "
     "about the Jigsaw competition."
 )
+NOT_TRAINED = ("jobs", "wanted_precision", "mask_comments")
+"""Recipe values that no model follows from: a finished run may be gone on with under others."""
 
 
 @dataclass(frozen=True)
@@ -186,9 +188,12 @@ def model_folders(folder: Path, recipe: Recipe) -> list[Path]:
 
 
 def run_folder(recipe: str, run_dir: str = "") -> Path:
-    """The folder a run writes into, as an absolute path."""
+    """The folder a run writes into, as an absolute path; an InputError if it is a file."""
     if run_dir:
-        return Path(run_dir).expanduser().resolve()
+        folder = Path(run_dir).expanduser().resolve()
+        if folder.exists() and not folder.is_dir():
+            raise InputError(f"{folder}: a file; give a folder for the run")
+        return folder
     on_kaggle = paths.outputs() == paths.KAGGLE_WORKING
     return paths.outputs() if on_kaggle else paths.outputs() / recipe
 
@@ -217,7 +222,7 @@ def set_up_display() -> None:
 
 
 def claim(run: Run) -> None:
-    """Write run.json, or check that the one that is there is this run's.
+    """Write run.json, or check that the one that is there is this run's, and take up new choices.
 
     Raises:
         InputError: if the folder is one of another recipe, other data or other members.
@@ -235,6 +240,8 @@ def claim(run: Run) -> None:
                     f"{run.folder}: this is a run of {what} ({_difference(before, identity, key)})"
                     "; choose another run folder, or delete this one"
                 )
+        if before["recipe"] != identity["recipe"]:
+            write_json(path, before | {"recipe": identity["recipe"]})
         return
     run.folder.mkdir(parents=True, exist_ok=True)
     write_json(path, identity)
@@ -254,8 +261,10 @@ def _identity(run: Run) -> dict:
 
 
 def _lasting(value):
-    """What makes a run another one: how many processes make it does not."""
-    return {k: v for k, v in value.items() if k != "jobs"} if isinstance(value, dict) else value
+    """What makes a run another one: nothing of `NOT_TRAINED`."""
+    if not isinstance(value, dict):
+        return value
+    return {key: item for key, item in value.items() if key not in NOT_TRAINED}
 
 
 def _difference(before: dict, after: dict, key: str) -> str:
