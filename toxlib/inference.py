@@ -45,15 +45,6 @@ def autocast(device: torch.device, precision: str) -> contextlib.AbstractContext
     return torch.autocast(device.type, dtype)
 
 
-def longer_than(
-    texts: list[str], tokenizer: PreTrainedTokenizerBase, tokens: int
-) -> tuple[list[str], np.ndarray]:
-    """The comments of more than so many tokens, and which they are: a mask (N,)."""
-    lengths = [len(ids) for ids in tokenizer(texts, truncation=True)["input_ids"]]
-    is_long = np.array(lengths) > tokens
-    return [text for text, wanted in zip(texts, is_long, strict=True) if wanted], is_long
-
-
 def predict_probabilities(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
