@@ -31,24 +31,29 @@ from toxlib import (
     training,
 )
 from toxlib.errors import InputError
-from toxlib.inference import longer_than, predict_probabilities
+from toxlib.inference import predict_probabilities
 from toxlib.recipes import Recipe, get_recipe
 
 LABELLED = 6000
 SPLIT_SEED = 42
 LONG = 512
 """Tokens above which comments are also looked at alone, all labels pooled, seeds averaged."""
-BASELINE = "max_length=512 folds=1"
+BASELINE = "max_length=512 head_rate=1"
 """Overrides of the recipe `quick`."""
+MINILM = "head=cls4 head_rate=30 learning_rate=5e-4 layer_decay=0.8"
+"""Overrides of the baseline: the recipe `minilm`."""
 CHANGES = {
-    "baseline": "",
-    "mean head": "head=mean",
-    "cls4 head": "head=cls4",
-    "layer decay 0.8": "layer_decay=0.8",
-    "mean head, rate 5e-4, decay 0.8": "head=mean learning_rate=5e-4 layer_decay=0.8",
-    "mean head, 4 epochs": "head=mean epochs=4",
-    "mean head, 1,024 tokens": "head=mean max_length=1024",
+    "head rate 30": ("baseline", "head_rate=30"),
+    "mean head": ("baseline", "head=mean"),
+    "cls4 head": ("baseline", "head=cls4"),
+    "layer decay 0.8": ("baseline", "layer_decay=0.8"),
+    "minilm": ("baseline", MINILM),
+    "minilm, mean head": ("minilm", "head=mean"),
+    "minilm, no layer decay": ("minilm", "layer_decay=1"),
+    "minilm, 3 epochs": ("minilm", "epochs=3"),
+    "minilm, 1,024 tokens": ("minilm", "max_length=1024"),
 }
+"""Name → what it is set beside, and in which values it differs from that."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -81,23 +86,27 @@ def read_rows(folder: Path, labelled: int = LABELLED) -> Rows:
 
 
 def ablate(folder: Path, output: Path, seeds: int = 3, jobs: int = 1) -> pd.DataFrame:
-    """Train every change with every seed, and set each beside the baseline.
+    """Train the baseline and every change with every seed, and set each beside its reference.
 
-    A training whose predictions lie in `output` is not done again. The changes come in turn
-    within a seed, so that what is finished can be compared at any time.
+    A training whose predictions lie in `output` is not done again.
 
     Args:
         folder: Kaggle's files.
         jobs: trainings side by side, each with its share of the CPU's threads: smaller matrix
             products wait less for each other.
+
+    Raises:
+        InputError: if `output` is a file, or holds trainings on other data.
     """
+    if output.exists() and not output.is_dir():
+        raise InputError(f"{output}: a file; give a folder for the trainings")
     output.mkdir(parents=True, exist_ok=True)
     rows, threads = read_rows(folder), max(1, (os.cpu_count() or 1) // jobs)
     run = joblib.delayed(_train_once)
     joblib.Parallel(jobs)(
-        run(rows, _recipe(name, seed), output / f"{name}-{seed}.npz", threads)
+        run(rows, _recipe(name, seed), _file(output, name, seed), threads)
         for seed in range(seeds)
-        for name in CHANGES
+        for name in ("baseline", *CHANGES)
     )
     return report(rows, output, seeds)
 
@@ -116,7 +125,18 @@ def _train_once(rows: Rows, recipe: Recipe, path: Path, threads: int) -> None:
 
 
 def _recipe(name: str, seed: int) -> Recipe:
-    return get_recipe("quick", f"{BASELINE} {CHANGES[name]} seed={seed}")
+    return get_recipe("quick", f"{BASELINE} {_overrides(name)} seed={seed}")
+
+
+def _overrides(name: str) -> str:
+    if name == "baseline":
+        return ""
+    reference, overrides = CHANGES[name]
+    return f"{_overrides(reference)} {overrides}"
+
+
+def _file(output: Path, name: str, seed: int) -> Path:
+    return output / f"{name}-{seed}.npz"
 
 
 def _source(rows: Rows, recipe: Recipe) -> str:
@@ -141,43 +161,49 @@ def _train_and_predict(rows: Rows, recipe: Recipe) -> np.ndarray:
 
 
 def report(rows: Rows, output: Path, seeds: int) -> pd.DataFrame:
-    """A line per change: scores, the mean over the seeds, and paired differences from baseline.
+    """A line per change: scores, the mean over the seeds, and paired differences.
 
-    Intervals are over judged comments, all seeds scored on the same resample; beside them stands
-    the spread of the difference over the seeds.
+    A change is set beside its reference, seed by seed. Intervals are over judged comments, all
+    seeds scored on the same resample; how far the difference spreads over the seeds stands in a
+    column of its own.
     """
     tokenizer = checkpoints.load_tokenizer(get_recipe("quick"))
-    _, is_long = longer_than(rows.judged_texts, tokenizer, LONG)
-    trained = {name: _read(output, name, seeds) for name in CHANGES}
-    baseline = trained["baseline"]
+    is_long = tokens.token_lengths(rows.judged_texts, tokenizer) > LONG
     lines = {}
-    for name, runs in trained.items():
-        if not runs or len(runs) > len(baseline):
-            continue
-        scores, firsts = [p for p, _ in runs], [p for p, _ in baseline[: len(runs)]]
-        aucs = [metrics.mean_columnwise_auc(rows.judged_labels, p) for p in scores]
-        others = [metrics.mean_columnwise_auc(rows.judged_labels, p) for p in firsts]
-        gain = intervals.paired_bootstrap_auc_of_seeds(rows.judged_labels, scores, firsts)
-        long = "none is so long"
-        if is_long.any():
-            ways = [predictions.average([p[is_long] for p in way]) for way in (scores, firsts)]
-            long = str(intervals.paired_bootstrap_pooled_auc(rows.judged_labels[is_long], *ways))
-        losses = [metrics.mean_log_loss(rows.judged_labels, p) for p in scores]
+    for name in ("baseline", *CHANGES):
+        scores, minutes = _read(output, name, seeds)
         lines[name] = {
-            "seeds": len(runs),
-            "AUC": np.mean(aucs),
-            "AUC minus baseline": gain.estimate,
-            "AUC minus baseline low": gain.low,
-            "AUC minus baseline high": gain.high,
-            "of the seeds": " ".join(f"{a - b:+.4f}" for a, b in zip(aucs, others, strict=True)),
-            "log loss": np.mean(losses),
-            f"pooled AUC minus baseline, over {LONG} tokens": long,
-            "minutes": np.mean([seconds for _, seconds in runs]) / 60,
+            "AUC": np.mean([metrics.mean_columnwise_auc(rows.judged_labels, p) for p in scores]),
+            "log loss": np.mean([metrics.mean_log_loss(rows.judged_labels, p) for p in scores]),
+            "minutes": minutes,
         }
+        if name in CHANGES:
+            reference, _ = CHANGES[name]
+            firsts, _ = _read(output, reference, seeds)
+            lines[name] |= {"minus": reference, **_difference(rows, scores, firsts, is_long)}
     return pd.DataFrame(lines).T.rename_axis("change")
 
 
-def _read(output: Path, name: str, seeds: int) -> list[tuple[np.ndarray, float]]:
-    files = [output / f"{name}-{seed}.npz" for seed in range(seeds)]
-    loaded = [np.load(path) for path in files if path.exists()]
-    return [(each["probabilities"], float(each["seconds"])) for each in loaded]
+def _difference(
+    rows: Rows, scores: list[np.ndarray], firsts: list[np.ndarray], is_long: np.ndarray
+) -> dict:
+    """`scores` minus `firsts`, a table (N, L) per seed."""
+    labels, auc = rows.judged_labels, metrics.mean_columnwise_auc
+    pairs = zip(scores, firsts, strict=True)
+    gain = intervals.paired_bootstrap_auc_of_seeds(labels, scores, firsts)
+    long: object = "none is so long"
+    if is_long.any():
+        ways = [predictions.average([p[is_long] for p in way]) for way in (scores, firsts)]
+        long = intervals.paired_bootstrap_pooled_auc(labels[is_long], *ways)
+    return {
+        "AUC minus it": str(gain),
+        "of the seeds": " ".join(f"{auc(labels, a) - auc(labels, b):+.4f}" for a, b in pairs),
+        f"pooled AUC minus it, over {LONG} tokens": str(long),
+    }
+
+
+def _read(output: Path, name: str, seeds: int) -> tuple[list[np.ndarray], float]:
+    """Probabilities (N, L) of each seed, and the mean minutes of a training."""
+    loaded = [np.load(_file(output, name, seed)) for seed in range(seeds)]
+    minutes = np.mean([float(each["seconds"]) for each in loaded]) / 60
+    return [each["probabilities"] for each in loaded], minutes
