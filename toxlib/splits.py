@@ -136,7 +136,9 @@ def near_duplicate_groups(texts: Sequence[str]) -> np.ndarray:
         vectors = vectorizer.fit_transform(distinct)
     except ValueError:  # not a word in all of them
         return same
-    neighbours = sp_matmul_topn(vectors, vectors.T.tocsr(), NEIGHBOURS, threshold=SIMILARITY)
+    neighbours = sp_matmul_topn(
+        vectors, vectors.T.tocsr(), NEIGHBOURS, threshold=SIMILARITY, n_threads=-1
+    )
     return connected_components(neighbours, directed=False)[1][same]
 
 
