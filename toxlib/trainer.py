@@ -11,7 +11,10 @@ import torch
 from transformers import PreTrainedModel, Trainer, TrainerCallback
 
 from toxlib.batching import batch_lengths, micro_batches, take_rows
+from toxlib.errors import InputError
 from toxlib.progress import progress
+
+LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 class MicroBatchTrainer(Trainer):
@@ -23,17 +26,24 @@ class MicroBatchTrainer(Trainer):
     the hooks that Trainer documents for this.
     """
 
-    def __init__(self, *args, token_budget: int, layer_decay: float = 1.0, **kwargs):
+    def __init__(
+        self,
+        *args,
+        token_budget: int,
+        layer_decay: float = 1.0,
+        head_rate: float = 1.0,
+        **kwargs,
+    ):
         super().__init__(*args, **kwargs)
-        self.token_budget, self.layer_decay = token_budget, layer_decay
+        self.token_budget, self.layer_decay, self.head_rate = token_budget, layer_decay, head_rate
         # Ours are means over comments: Trainer must not expect sums (transformers issue 47688).
         self.model_accepts_loss_kwargs = False
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
-        """Trainer's own, each layer's learning rate scaled by `layer_decay` (Howard 2018)."""
+        """Trainer's own, with the recipe's learning rates of layers and head."""
         optimizer = super().create_optimizer(model)
-        if self.layer_decay < 1:
-            scale_by_depth(self.model, optimizer, self.layer_decay)
+        if (self.layer_decay, self.head_rate) != (1, 1):
+            scale_rates(self.model, optimizer, self.layer_decay, self.head_rate)
         return optimizer
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
@@ -117,28 +127,44 @@ def sparse_embedding_gradients(model: PreTrainedModel) -> Iterator[None]:
             embeddings.weight.grad = gradient.to_dense()
 
 
-def scale_by_depth(model: PreTrainedModel, optimizer: torch.optim.Optimizer, decay: float) -> None:
-    """Split the optimiser's groups by layer; each layer learns at `decay` times the next's rate.
+def scale_rates(
+    model: PreTrainedModel,
+    optimizer: torch.optim.Optimizer,
+    layer_decay: float = 1.0,
+    head_rate: float = 1.0,
+) -> None:
+    """Split the optimiser's groups by learning rate, each a share of the one they have now.
 
-    The head learns at the full rate, the last layer at `decay` times it, the embeddings slowest.
+    The head learns at `head_rate` times it: it starts from random numbers, and of a rare label it
+    sees few examples. The encoder's last layer learns at `layer_decay` times it, each layer below
+    at `layer_decay` times the rate of the one above it, the embeddings slowest (Howard 2018).
+
+    Raises:
+        InputError: if the layers of such an encoder are not known by their names.
     """
     names = {id(parameter): name for name, parameter in model.named_parameters()}
+    if layer_decay < 1 and not any(map(LAYER.search, names.values())):
+        raise InputError(
+            f"layer_decay={layer_decay}: {type(model).__name__} does not number its layers; set 1"
+        )
     groups, optimizer.param_groups = optimizer.param_groups, []
     for group in groups:
-        by_depth: dict[int, list] = {}
+        by_share: dict[float, list] = {}
         for parameter in group["params"]:
-            depth = _layers_above(names[id(parameter)], model.config.num_hidden_layers)
-            by_depth.setdefault(depth, []).append(parameter)
-        for depth, parameters in sorted(by_depth.items()):
-            rate = group["lr"] * decay**depth
-            optimizer.add_param_group(group | {"params": parameters, "lr": rate})
+            name = names[id(parameter)]
+            in_encoder = name.startswith(f"{model.base_model_prefix}.")
+            share = layer_decay ** _layers_above(name, model) if in_encoder else head_rate
+            by_share.setdefault(share, []).append(parameter)
+        for share, parameters in by_share.items():
+            optimizer.add_param_group(group | {"params": parameters, "lr": group["lr"] * share})
 
 
-def _layers_above(name: str, layers: int) -> int:
-    """Layers between a parameter and the logits, its own counted; 0 for the head's."""
+def _layers_above(name: str, model: PreTrainedModel) -> int:
+    """Layers between a parameter of the encoder and the head, its own counted; a pooler has 0."""
+    layers = model.config.num_hidden_layers
     if ".embeddings." in name:
         return layers + 1
-    number = re.search(r"\.layer\.(\d+)\.", name)
+    number = LAYER.search(name)
     return layers - int(number[1]) if number else 0
 
 

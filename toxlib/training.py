@@ -93,6 +93,7 @@ def make_trainer(
         compute_metrics=_validation_metrics,
         callbacks=[ProgressBar()],
         layer_decay=recipe.layer_decay,
+        head_rate=recipe.head_rate,
         token_budget=recipe.micro_batch_tokens or default_token_budget(model),
     )
     trainer.remove_callback(PrinterCallback)  # a line per log entry; the notebook draws curves
