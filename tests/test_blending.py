@@ -1,3 +1,5 @@
+from pathlib import Path
+
 import numpy as np
 import pytest
 from scipy.optimize import minimize
@@ -6,6 +8,7 @@ from scipy.special import expit
 import toxlib
 from toxlib import blending, folds, metrics
 from toxlib.errors import InputError
+from toxlib.pipeline import copy_linear
 from toxlib.predictions import to_logits
 from toxlib.recipes import BLENDS, split_words
 
@@ -69,15 +72,17 @@ def test_runs_that_do_not_fit_are_refused(tmp_path):
 def test_gold_on_tiny_encoders_of_the_same_kinds(checkpoints, small_dir, tmp_path):
     """Each member's recipe, shrunk by values alone, trained, and the three blended."""
     kinds = dict(zip(BLENDS["gold"], ("roberta", "distilbert", "longformer"), strict=True))
-    folders = []
+    folders, fitted = [], []
     for member, kind in kinds.items():
         shrunk = f"checkpoint={checkpoints[kind]} max_length=32 attention_window=16 epochs=1"
         folder = tmp_path / member
+        if folders:
+            copy_linear(Path(folders[0]), folder)
         run = toxlib.open_run(member, str(small_dir), str(folder), f"{shrunk} folds=2")
         folds.train_folds(run)
-        if not folders:
-            folds.fit_linear_folds(run)
+        fitted.append(folds.fit_linear_folds(run))
         folders.append(str(folder))
+    assert fitted[0] == fitted[1] == fitted[2]  # to the second: fitted once, then kept
     run, members = blending.open_blend(folders, str(tmp_path / "gold"))
     assert [member.name for member in members] == [*kinds, "lr", "nb-lr"]
     labels = run.labels[run.split.is_validation]

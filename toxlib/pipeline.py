@@ -2,6 +2,7 @@
 
 import json
 import shlex
+import shutil
 import sys
 import time
 from pathlib import Path
@@ -16,6 +17,7 @@ from toxlib import paths
 from toxlib.blending import open_blend
 from toxlib.checkpoints import load_config, load_tokenizer
 from toxlib.errors import InputError, NotebookError
+from toxlib.linear import LINEAR
 from toxlib.recipes import BLENDS, get_recipe
 from toxlib.run import Run, open_run, reopen, run_folder, set_up_display, write_json
 from toxlib.training import format_seconds
@@ -62,8 +64,20 @@ def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, 
     paths = [folder / member for member in members]
     _check_blend_recipe(recipe, overrides, folder, paths)
     for member, path in zip(members, paths, strict=True):
+        if not path.exists() and path != paths[0]:
+            copy_linear(paths[0], path)
         run_pipeline(member, data_dir, str(path), overrides, start)
     return run_blend([str(path) for path in paths], str(folder))
+
+
+def copy_linear(source: Path, target: Path) -> None:
+    """Take over what the linear models said in another run: 03_train then keeps it as finished.
+
+    On the same rows and folds they are the same models, and take longest on a machine with a GPU.
+    """
+    for member in LINEAR:
+        for folder in source.glob(f"fold-*/{member}"):
+            shutil.copytree(folder, target / folder.relative_to(source), dirs_exist_ok=True)
 
 
 def _check_blend_recipe(recipe: str, overrides: str, folder: Path, paths: list[Path]) -> None:
