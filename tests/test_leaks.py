@@ -14,8 +14,8 @@ MINE = 1
 
 
 def _run(data_dir, folder, checkpoint, split=None):
-    overrides = f"checkpoint={checkpoint} lengthen=32 attention_window=64 head=mean max_length=32"
-    overrides += " epochs=1 batch_size=32 folds=3 layer_decay=0.8"
+    overrides = f"checkpoint={checkpoint} lengthen=32 attention_window=64 head=cls4 max_length=32"
+    overrides += " epochs=1 batch_size=32 folds=3 layer_decay=0.8 head_rate=10"
     run = toxlib.open_run("quick", str(data_dir), str(folder), f"{overrides} learning_rate=1e-3")
     if split is not None:  # strata follow the labels: the same split, or nothing can be compared
         shutil.copyfile(split, run.path("split.csv"))

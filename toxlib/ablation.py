@@ -48,6 +48,7 @@ CHANGES = {
     "cls4 head": ("baseline", "head=cls4"),
     "layer decay 0.8": ("baseline", "layer_decay=0.8"),
     "minilm": ("baseline", MINILM),
+    "minilm, CLS head": ("minilm", "head=cls"),
     "minilm, mean head": ("minilm", "head=mean"),
     "minilm, no layer decay": ("minilm", "layer_decay=1"),
     "minilm, 3 epochs": ("minilm", "epochs=3"),

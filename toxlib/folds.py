@@ -43,7 +43,7 @@ def what_scores_mean(run: Run) -> str:
     """What a reader of the run's validation scores must know."""
     if run.recipe.folds == 1:
         return "Optimistic: the epoch was chosen on the validation rows."
-    return "Out-of-fold: no model has been trained, and no epoch chosen, on rows it is judged on."
+    return "Out-of-fold: no model has been trained on rows it is judged on."
 
 
 def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, float]:
