@@ -141,21 +141,24 @@ def predict_seconds(trainer: MicroBatchTrainer, rows: int = 32) -> float:
     """Seconds that training will take, from untaken steps.
 
     `rows` training comments at evenly spaced ranks of length are sent forward and backward three
-    times, and the least time counts: another program may be busy in that moment. The weights and
-    the random state stay as they are. An evaluated comment is counted as a third of a trained
-    one. The optimiser is left out.
+    times, and the least time counts: another program may be busy in that moment. It is scaled by
+    tokens, for the few longest comments hold many. The weights and the random state stay as they
+    are. An evaluated token is counted as a third of a trained one. The optimiser is left out.
     """
     lengths = np.asarray(trainer.train_dataset["length"])
-    ranks = np.linspace(0, len(lengths) - 1, min(rows, len(lengths))).round().astype(int)
+    rows = min(rows, len(lengths))
+    ranks = ((np.arange(rows) + 0.5) / rows * len(lengths)).astype(int)
     features = [trainer.train_dataset[int(i)] for i in np.argsort(lengths, kind="stable")[ranks]]
     batch = trainer.data_collator([_model_inputs(feature) for feature in features])
     model = trainer.model.to(trainer.args.device)
     with torch.random.fork_rng():
         trainer.training_step(model, trainer.data_collator([_model_inputs(features[0])]))
-        per_comment = min(_step_seconds(trainer, model, batch) for _ in range(3)) / len(features)
+        seconds = min(_step_seconds(trainer, model, batch) for _ in range(3))
     model.zero_grad(set_to_none=True)
-    comments = len(lengths) + len(trainer.eval_dataset or ()) / 3
-    return per_comment * comments * trainer.args.num_train_epochs
+    evaluated = trainer.eval_dataset["length"] if trainer.eval_dataset else [0]
+    tokens = lengths.sum() + np.sum(evaluated) / 3
+    measured = sum(feature["length"] for feature in features)
+    return float(seconds / measured * tokens * trainer.args.num_train_epochs)
 
 
 def _step_seconds(trainer: MicroBatchTrainer, model: PreTrainedModel, batch: dict) -> float:
