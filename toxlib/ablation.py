@@ -38,7 +38,7 @@ LABELLED = 6000
 SPLIT_SEED = 42
 LONG = 512
 """Tokens above which comments are also looked at alone, all labels pooled, seeds averaged."""
-BASELINE = "max_length=512 head_rate=1"
+BASELINE = "max_length=512 learning_rate=2e-4 layer_decay=1 head_rate=1"
 """Overrides of the recipe `quick`."""
 MINILM = "head=cls4 head_rate=30 learning_rate=5e-4 layer_decay=0.8"
 """Overrides of the baseline: the recipe `minilm`."""
