@@ -21,6 +21,7 @@ TRUTH = np.array([[n % 2, n % 3 == 0] for n in range(128)], dtype=np.int8)
 
 def _recipe(folder, overrides=""):
     settings = "lengthen=0 max_length=64 epochs=1 batch_size=16 warmup_steps=0 learning_rate=1e-3"
+    settings += " layer_decay=1 head_rate=1"
     return get_recipe("quick", f"checkpoint={folder} {settings} {overrides}")
 
 
