@@ -144,7 +144,7 @@ def test_a_finished_run_takes_thresholds_of_a_wanted_precision(
 def test_a_file_where_a_folder_belongs_and_the_reverse(finished, hostile_dir, tmp_path, capsys):
     (tmp_path / "file").touch()
     for arguments, message in (
-        (["run", "--run-dir", str(tmp_path / "file")], "file: a file; give a folder for the run"),
+        (["run", "--run-dir", str(tmp_path / "file")], "file: a file; give a folder"),
         (
             ["predict", str(finished), str(hostile_dir / "test.csv"), "-o", str(tmp_path)],
             "a folder; give the CSV to write",

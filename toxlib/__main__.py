@@ -46,8 +46,7 @@ def compare(arguments: argparse.Namespace) -> None:
     from toxlib.comparison import compare_runs, format_comparison, plot_comparison
 
     output = arguments.output or paths.outputs() / "comparison"
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: a file; give a folder for the table and the figure")
+    paths.check_folder(output)
     table = compare_runs(arguments.runs)
     with paths.replacing(output / "comparison.csv") as temporary:
         table.to_csv(temporary)
@@ -131,6 +130,7 @@ def bench(arguments: argparse.Namespace) -> None:
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     output = arguments.output or paths.outputs() / "bench"
+    paths.check_folder(output)
     folder, _ = find_or_make_data(arguments.data_dir)
     texts = text.prepare(data.read_tables(folder).train["comment_text"], thorough=False)
     result = run_bench(texts, output, arguments.quick)

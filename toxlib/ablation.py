@@ -99,8 +99,7 @@ def ablate(folder: Path, output: Path, seeds: int = 3, jobs: int = 1) -> pd.Data
     Raises:
         InputError: if `output` is a file, or holds trainings on other data.
     """
-    if output.exists() and not output.is_dir():
-        raise InputError(f"{output}: a file; give a folder for the trainings")
+    paths.check_folder(output)
     output.mkdir(parents=True, exist_ok=True)
     rows, threads = read_rows(folder), max(1, (os.cpu_count() or 1) // jobs)
     run = joblib.delayed(_train_once)
@@ -192,14 +191,14 @@ def _difference(
     labels, auc = rows.judged_labels, metrics.mean_columnwise_auc
     pairs = zip(scores, firsts, strict=True)
     gain = intervals.paired_bootstrap_auc_of_seeds(labels, scores, firsts)
-    long: object = "none is so long"
+    long = "none is so long"
     if is_long.any():
         ways = [predictions.average([p[is_long] for p in way]) for way in (scores, firsts)]
-        long = intervals.paired_bootstrap_pooled_auc(labels[is_long], *ways)
+        long = str(intervals.paired_bootstrap_pooled_auc(labels[is_long], *ways))
     return {
         "AUC minus it": str(gain),
         "of the seeds": " ".join(f"{auc(labels, a) - auc(labels, b):+.4f}" for a, b in pairs),
-        f"pooled AUC minus it, over {LONG} tokens": str(long),
+        f"pooled AUC minus it, over {LONG} tokens": long,
     }
 
 

@@ -7,7 +7,6 @@ import shutil
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 import pandas as pd
@@ -19,7 +18,7 @@ from toxlib.errors import InputError
 from toxlib.linear import LINEAR
 from toxlib.predictions import CALIBRATION, TEST, VALIDATION, Part, to_logits
 from toxlib.recipes import Recipe
-from toxlib.run import Run, claim, reopen, run_folder, set_up_display
+from toxlib.run import Run, claim, reopen_all, run_folder, set_up_display
 
 PULL = 0.01
 """How strongly weights are drawn to the plain average: see `fit_weights`."""
@@ -57,10 +56,8 @@ def open_blend(
         raise InputError(f"weights={weights}: choose {' or '.join(WEIGHTS)}")
     if not folders:
         raise InputError("nothing to blend: give at least one finished run folder")
-    runs = [reopen(Path(folder)) for folder in folders]
-    for number, run in enumerate(runs):
-        if run.folder in [other.folder for other in runs[:number]]:
-            raise InputError(f"{run.folder}: given twice; name each run once")
+    runs = reopen_all(folders)
+    for run in runs:
         _check_fits(run, runs[0])
     target = run_folder(BLEND, run_dir)
     if target in {run.folder for run in runs}:
@@ -92,8 +89,6 @@ def _check_fits(run: Run, first: Run) -> None:
             f"{run.folder}: a run of one validation set; a blend's weights are fitted on rows set "
             "aside in every fold, so run it with folds=5"
         )
-    if run.tables.sha256 != first.tables.sha256:
-        raise InputError(f"{run.folder}: made from other data than {first.folder}")
     same = np.array_equal(run.split.fold, first.split.fold)
     if not (same and np.array_equal(run.split.calibrates, first.split.calibrates)):
         raise InputError(

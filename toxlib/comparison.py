@@ -9,7 +9,7 @@ from matplotlib.figure import Figure
 
 from toxlib import intervals, metrics, plots, predictions, thresholds
 from toxlib.errors import InputError
-from toxlib.run import Run, reopen
+from toxlib.run import Run, reopen_all
 from toxlib.training import format_seconds
 
 INTERVALS = {
@@ -34,16 +34,7 @@ def compare_runs(folders: list[Path]) -> pd.DataFrame:
         InputError: if a run is unfinished or given twice, or they have other labels or data, or
             no common row.
     """
-    runs = [reopen(folder) for folder in folders]
-    for number, run in enumerate(runs):
-        if run.folder in [other.folder for other in runs[:number]]:
-            raise InputError(f"{run.folder}: given twice; name each run once")
-    for run in runs:
-        if run.tables.sha256 != runs[0].tables.sha256:
-            raise InputError(
-                f"{run.folder}: made from other data than {runs[0].folder}; only runs on the same "
-                "files can be compared"
-            )
+    runs = reopen_all(folders)
     common = np.logical_and.reduce([run.split.is_validation for run in runs])
     if not common.any():
         raise InputError(

@@ -98,17 +98,6 @@ def paired_bootstrap_auc_of_seeds(
     return _interval(*means)
 
 
-def paired_bootstrap_error_ratio(
-    labels: np.ndarray, a: np.ndarray, b: np.ndarray, resamples: int = 1000, seed: int = 0
-) -> Interval:
-    """Error of `a`, 1 - mean column-wise AUC, divided by that of `b`, on the same resampled rows.
-
-    NaN if `b` makes no error.
-    """
-    draws = _resampled_means(labels, [a, b], resamples, seed)
-    return _error_ratio(_quiet_mean_auc(labels, a), _quiet_mean_auc(labels, b), *draws)
-
-
 def _error_ratio(a: float, b: float, a_draws: np.ndarray, b_draws: np.ndarray) -> Interval:
     """1 - AUC of `a` divided by that of `b`; NaN if `b` makes no error."""
     if b == 1:

@@ -5,6 +5,8 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from toxlib.errors import InputError
+
 REPOSITORY = Path(__file__).resolve().parents[1]
 KAGGLE_INPUT = Path("/kaggle/input")
 KAGGLE_WORKING = Path("/kaggle/working")
@@ -13,6 +15,12 @@ KAGGLE_WORKING = Path("/kaggle/working")
 def outputs() -> Path:
     """Where runs are kept: `outputs/`; on Kaggle, where it looks for `submission.csv`."""
     return KAGGLE_WORKING if KAGGLE_WORKING.is_dir() else REPOSITORY / "outputs"
+
+
+def check_folder(path: Path) -> None:
+    """An InputError if what is to be a folder of results is a file."""
+    if path.exists() and not path.is_dir():
+        raise InputError(f"{path}: a file; give a folder")
 
 
 @contextlib.contextmanager

@@ -64,7 +64,7 @@ def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, 
     paths = [folder / member for member in members]
     _check_blend_recipe(recipe, overrides, folder, paths)
     for member, path in zip(members, paths, strict=True):
-        if not path.exists() and path != paths[0]:
+        if not path.exists():
             copy_linear(paths[0], path)
         run_pipeline(member, data_dir, str(path), overrides, start)
     return run_blend([str(path) for path in paths], str(folder))

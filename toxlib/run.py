@@ -7,6 +7,7 @@ import dataclasses
 import importlib.metadata
 import json
 import platform
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -128,6 +129,25 @@ def reopen(folder: Path) -> Run:
     return Run(recipe, folder.resolve(), data_dir, record["is_sample"], tables, members)
 
 
+def reopen_all(folders: Sequence[str | Path]) -> list[Run]:
+    """`reopen` of runs that are to be set side by side.
+
+    Raises:
+        InputError: as `reopen`, and if one is given twice or made from other data than the first.
+    """
+    runs: list[Run] = []
+    for run in map(reopen, map(Path, folders)):
+        if run.folder in [other.folder for other in runs]:
+            raise InputError(f"{run.folder}: given twice; name each run once")
+        if runs and run.tables.sha256 != runs[0].tables.sha256:
+            raise InputError(
+                f"{run.folder}: made from other data than {runs[0].folder}; choose runs on the "
+                "same files"
+            )
+        runs.append(run)
+    return runs
+
+
 def open_run(recipe: str, data_dir: str = "", run_dir: str = "", overrides: str = "") -> Run:
     """What every notebook begins with: check the parameters and the data, open the run folder.
 
@@ -191,8 +211,7 @@ def run_folder(recipe: str, run_dir: str = "") -> Path:
     """The folder a run writes into, as an absolute path; an InputError if it is a file."""
     if run_dir:
         folder = Path(run_dir).expanduser().resolve()
-        if folder.exists() and not folder.is_dir():
-            raise InputError(f"{folder}: a file; give a folder for the run")
+        paths.check_folder(folder)
         return folder
     on_kaggle = paths.outputs() == paths.KAGGLE_WORKING
     return paths.outputs() if on_kaggle else paths.outputs() / recipe

@@ -117,18 +117,18 @@ def grade(truth: pd.DataFrame, probabilities: np.ndarray) -> dict:
 
 def compare(truth: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> dict:
     """`a` beside `b` over the scored rows: AUC and log loss minus its, error divided by its."""
-    _, labels, scored = _scored(truth)
-    auc = intervals.paired_bootstrap_auc(labels, a[scored], b[scored])
-    ratio = intervals.paired_bootstrap_error_ratio(labels, a[scored], b[scored])
-    loss = intervals.paired_bootstrap_log_loss(labels, a[scored], b[scored])
-    return {
-        "mean_columnwise_auc": auc.estimate,
-        "mean_columnwise_auc_interval_95": [auc.low, auc.high],
-        "error_ratio": ratio.estimate,
-        "error_ratio_interval_95": [ratio.low, ratio.high],
-        "log_loss": loss.estimate,
-        "log_loss_interval_95": [loss.low, loss.high],
-    }
+    label_names, labels, scored = _scored(truth)
+    report = intervals.compare(labels, a[scored], {"b": b[scored]}, label_names, note="")
+    result = {}
+    for key, measured in (
+        ("mean_columnwise_auc", "mean column-wise AUC minus b"),
+        ("error_ratio", "error divided by b's"),
+        ("log_loss", "log loss minus b"),
+    ):
+        interval = report["intervals_95"][measured]
+        result[key] = interval["estimate"]
+        result[f"{key}_interval_95"] = [interval["low"], interval["high"]]
+    return result
 
 
 def medal(score: float, rows_scored: int) -> str | None:
