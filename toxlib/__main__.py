@@ -90,20 +90,22 @@ def predict(arguments: argparse.Namespace) -> None:
     from toxlib.inference import default_device, predict_probabilities
     from toxlib.predictions import average
     from toxlib.progress import progress
-    from toxlib.run import model_folders, read_recipe
+    from toxlib.run import model_folders, read_recipe, set_up_display
 
     if arguments.output.is_dir():
         raise InputError(f"{arguments.output}: a folder; give the CSV to write")
     register()
+    set_up_display()
     recipe = read_recipe(arguments.run)
-    models = [load_trained(folder) for folder in model_folders(arguments.run, recipe)]
+    folders = model_folders(arguments.run, recipe)
+    total = sum(len(c) for c in data.iter_comments(arguments.file, *_columns(recipe)))
+    models = [load_trained(folder) for folder in folders]
     models = [(model.to(default_device()), tokenizer) for model, tokenizer in models]
     label_names = list(models[0][0].config.id2label.values())
     calibrate = None
     if arguments.calibrated:
         calibrate = read_calibrator(arguments.run / "calibration.json", label_names)
     how = (recipe.precision, recipe.micro_batch_tokens)
-    total = sum(len(c) for c in data.iter_comments(arguments.file, *_columns(recipe)))
     with (
         paths.replacing(arguments.output) as temporary,
         temporary.open("w", newline="", encoding="utf-8") as out,
