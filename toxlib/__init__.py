@@ -1,22 +1,41 @@
-"""Multilabel text classification: from Kaggle's CSV files to a submission.
+"""Multilabel text classification: from Kaggle's CSV files to a submission, and to a model in use.
 
-The notebooks tell the story; what they call stands here. `open_run` is where each begins.
+The numbered notebooks tell the story and call this package. Its public names are below; each one
+is imported when it is first used, so that `import toxlib` takes milliseconds.
+
+Letters in the shapes of arrays mean the same in the whole package:
+
+* N comments (rows of a table), L labels, K folds or parts, M models of a blend, R resamples,
+  V features of a linear model;
+* B comments in a batch, T tokens of the longest of them, U tokens of all of them without padding,
+  S comments of the same length that are computed together, C hidden size, H attention heads,
+  D size of a head, G global tokens of a comment, P global tokens of a batch.
 """
 
-from toxlib.errors import InputError
-from toxlib.heads import register
-from toxlib.model import LongformerForMultiLabelSequenceClassification
-from toxlib.recipes import RECIPES, Recipe, get_recipe
-from toxlib.run import Run, open_run, write_json
+import importlib
 
-__all__ = [
-    "RECIPES",
-    "InputError",
-    "LongformerForMultiLabelSequenceClassification",
-    "Recipe",
-    "Run",
-    "get_recipe",
-    "open_run",
-    "register",
-    "write_json",
-]
+PUBLIC = {
+    "InputError": "toxlib.errors",
+    "LongformerForMultiLabelSequenceClassification": "toxlib.longformer.model",
+    "RECIPES": "toxlib.recipes",
+    "Recipe": "toxlib.recipes",
+    "Run": "toxlib.runs.run",
+    "Scorer": "toxlib.runs.predictor",
+    "get_recipe": "toxlib.recipes",
+    "load": "toxlib.runs.predictor",
+    "open_run": "toxlib.runs.run",
+    "register": "toxlib.longformer.heads",
+    "reopen": "toxlib.runs.run",
+}
+__all__ = list(PUBLIC)
+
+
+def __getattr__(name: str) -> object:
+    """Import a public name when it is first used (PEP 562)."""
+    if name not in PUBLIC:
+        raise AttributeError(f"module 'toxlib' has no attribute {name!r}")
+    return getattr(importlib.import_module(PUBLIC[name]), name)
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *PUBLIC})

@@ -1,17 +1,33 @@
-"""What the command line reports in a line or two: the user's mistakes, and failed notebooks."""
+"""The two errors that the command line reports in one or two lines, and how values are shown."""
 
 
 class InputError(ValueError):
-    """A mistake in a file, a parameter or a folder that the user can put right.
+    """A mistake in a file, a parameter or a folder that the user can correct.
 
-    The message is one line that says where (file, row, column) and what to do. The command line
-    prints it without a traceback and exits with status 2; so does a notebook.
+    The message is one line that says where the mistake is (file, row, column) and what to do.
+    The command line prints it without a traceback and exits with status 2. A notebook shows the
+    message alone as well.
+
+    >>> toxlib.get_recipe("quik")
+    Traceback (most recent call last):
+    toxlib.errors.InputError: unknown recipe 'quik': did you mean quick?
     """
 
     def _render_traceback_(self) -> list[str]:
-        """IPython's hook: show the message alone."""
+        """IPython calls this to render the error; we return the message without a traceback."""
         return [f"InputError: {self}"]
 
 
 class NotebookError(RuntimeError):
-    """A cell has failed; the message names notebook, cell and exception."""
+    """A notebook cell failed. The message names the notebook, the cell and the exception."""
+
+
+def show(value: object) -> str:
+    """Shorten and escape a value from the data for a one-line message; it may be hostile."""
+    text = str(value)
+    return ascii(text if len(text) <= 40 else text[:39] + "…")
+
+
+def show_all(values: list) -> str:
+    """Show the first ten values, as `show` does, separated by commas."""
+    return ", ".join(map(show, values[:10])) + (", …" if len(values) > 10 else "")

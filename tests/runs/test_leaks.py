@@ -1,0 +1,93 @@
+"""Nothing that is applied to a fold depends on the labels of that fold."""
+
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+
+import toxlib
+from toxlib.evaluation import calibration, parts, thresholds
+from toxlib.runs import blending, folds
+from toxlib.runs.predictions import OWN
+from toxlib.training.linear import LINEAR
+
+MINE = 1
+
+
+def _run(data_dir, folder, checkpoint, split=None):
+    overrides = f"checkpoint={checkpoint} lengthen_to=32 attention_window=64 head=cls4"
+    overrides += " max_length=32 epochs=1 batch_size=32 folds=3 layer_decay=0.8"
+    overrides += " head_lr_multiplier=10 learning_rate=1e-3"
+    run = toxlib.open_run("quick", str(data_dir), str(folder), overrides)
+    # Strata follow the labels, so the second run must be given the first run's split.
+    run.claim(split)
+    folds.train_folds(run)
+    folds.fit_linear_folds(run)
+    return run
+
+
+def _applied(run, fold):
+    """Return everything that is applied to the fold, or results from it, by name."""
+    labels = run.validation_labels
+    _, members = blending.open_blend([str(run.folder)], str(run.folder) + "-blend")
+    blended = blending.blend_parts(labels, members)
+    fitted = thresholds.cross_fitted_thresholds(labels, blended.parts)
+    calibrated = calibration.calibrate_parts(blended.parts)[fold]
+    own = {name: run.predictions(name).parts()[fold] for name in (OWN, *LINEAR)}
+    return {
+        "blend weights": blended.per_part[fold],
+        "blend": blended.parts[fold].probabilities,
+        "calibrated": calibrated.probabilities,
+        "thresholds": fitted.per_part[fold],
+        "decisions": fitted.decisions[calibrated.rows],
+    } | {f"predictions {name}": part.probabilities for name, part in own.items()}
+
+
+@pytest.fixture(scope="module")
+def before_and_after(small_dir, checkpoints, tmp_path_factory):
+    folder = tmp_path_factory.mktemp("leaks")
+    before = _run(small_dir, folder / "before", checkpoints["bert"])
+    shutil.copytree(small_dir, folder / "permuted")
+    table = pd.read_csv(small_dir / "train.csv", dtype=str, keep_default_na=False)
+    rows = np.flatnonzero(before.split.held_out(MINE))
+    permuted = np.random.default_rng(0).permutation(rows)
+    table.loc[rows, before.label_names] = table.loc[permuted, before.label_names].to_numpy()
+    table.to_csv(folder / "permuted" / "train.csv", index=False)
+    after = _run(folder / "permuted", folder / "after", checkpoints["bert"], before.split)
+    assert (before.labels != after.labels).any()
+    return before, after
+
+
+def test_permuting_a_folds_labels_leaves_what_is_applied_to_it_bit_for_bit(before_and_after):
+    first, second = (_applied(run, MINE) for run in before_and_after)
+    for name, values in first.items():
+        assert np.array_equal(values, second[name]), name
+
+
+def test_the_other_folds_do_learn_from_these_labels(before_and_after):
+    for fold in {0, 1, 2} - {MINE}:
+        first, second = (_applied(run, fold) for run in before_and_after)
+        for name, values in first.items():
+            assert not np.array_equal(values, second[name]), (fold, name)
+
+
+def test_a_finished_fold_is_not_trained_again(before_and_after, capsys):
+    run = before_and_after[0]
+    model = run.fold_folder(0) / "model/model.safetensors"
+    before = model.stat().st_mtime_ns
+    folds.train_folds(run)
+    assert run.predictions().done
+    assert model.stat().st_mtime_ns == before
+    assert capsys.readouterr().out.count("was finished before") == 3
+    assert not folds.work_folder(run, 0).exists()
+
+
+def test_out_of_fold_predictions_are_each_folds_own(before_and_after):
+    run = before_and_after[0]
+    joined = run.predictions().validation()
+    assert len(joined) == len(run.labels)
+    assert np.allclose(joined, parts.join(run.predictions().parts()))
+    tests = [pd.read_csv(run.fold_folder(k) / "test_predictions.csv") for k in run.split.folds]
+    mean = parts.average([table[run.label_names].to_numpy() for table in tests])
+    assert np.allclose(run.predictions().test(), mean, atol=1e-8)

@@ -1,0 +1,131 @@
+"""`toxlib.load` scores as the run itself does: a plain run, a run with folds, and a blend."""
+
+import json
+import shutil
+
+import numpy as np
+import pandas as pd
+import pytest
+from scipy.special import expit, logit
+
+import toxlib
+from toxlib.__main__ import main
+from toxlib.errors import InputError
+from toxlib.evaluation.calibration import Calibrator
+
+
+@pytest.fixture(params=["plain", "folds", "blend"])
+def folder(request, finished, blended):
+    return {"plain": finished, "folds": blended / "minilm", "blend": blended}[request.param]
+
+
+def test_scores_are_the_runs_own(folder):
+    run, scorer = toxlib.reopen(folder), toxlib.load(folder)
+    scores = scorer.predict(run.test_texts)
+    assert list(scores.columns) == run.label_names
+    own = pd.read_csv(folder / "test_predictions.csv")[run.label_names]
+    assert own["toxic"].nunique() > 10
+    assert np.abs(scores.to_numpy() - own.to_numpy()).max() < 1e-6
+
+
+def test_decisions_follow_the_thresholds(folder, small_dir, tmp_path):
+    texts = pd.read_csv(small_dir / "test.csv", keep_default_na=False)["comment_text"].tolist()
+    scores = toxlib.load(folder).predict(texts)
+    assert scores["toxic"].nunique() > 10
+    limits = {name: {"threshold": scores[name].median()} for name in scores}
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "thresholds.json").write_text(json.dumps(limits))
+    decisions = toxlib.load(copy).decide(texts)
+    assert set(decisions.dtypes.astype(str)) == {"bool"}
+    assert list(decisions.columns) == list(scores.columns)
+    assert (decisions == (scores >= scores.median())).all().all()
+    assert 0.4 < decisions["toxic"].mean() < 0.6
+
+
+def test_calibrated_scores_follow_the_calibrator(folder, tmp_path):
+    texts = ["get lost", "thank you", "the tram network"]
+    scorer = toxlib.load(folder)
+    numbers = {name: {"slope": 2.0, "intercept": 1.0} for name in scorer.label_names}
+    copy = shutil.copytree(folder, tmp_path / "copy")
+    (copy / "calibration.json").write_text(json.dumps(numbers))
+    expected = expit(2 * logit(scorer.predict(texts)) + 1)
+    assert np.allclose(toxlib.load(copy).predict(texts, calibrated=True), expected)
+
+
+def test_predict_on_the_command_line(folder, hostile_dir, tmp_path):
+    output = tmp_path / "scores.csv"
+    arguments = ["predict", str(folder), str(hostile_dir / "test.csv"), "-o", str(output)]
+    assert main(arguments) == 0
+    own = pd.read_csv(folder / "test_predictions.csv", dtype={"id": str}).set_index("id")
+    plain = pd.read_csv(output, dtype={"id": str}).set_index("id")
+    assert list(plain.index) == list(own.index)
+    assert np.abs(plain - own).max().max() < 1e-6
+    assert main([*arguments, "--calibrated", "--decide"]) == 0
+    both = pd.read_csv(output, dtype={"id": str}).set_index("id")
+    names = list(own.columns)
+    assert list(both.columns) == [*names, *(f"{name}_decision" for name in names)]
+    limits = json.loads((folder / "thresholds.json").read_text())
+    for name in names:  # decided on plain scores, whatever is written beside them
+        expected = (plain[name] >= limits[name]["threshold"]).astype(int)
+        assert (both[f"{name}_decision"] == expected).all()
+    calibrator = Calibrator.from_json(json.loads((folder / "calibration.json").read_text()), names)
+    assert np.allclose(both[names], calibrator(plain.to_numpy()), atol=1e-6)
+
+
+def test_a_blend_can_be_moved_with_its_members(blended, tmp_path):
+    moved = shutil.copytree(blended, tmp_path / "elsewhere")
+    first = toxlib.load(blended).predict(["get lost"])
+    assert np.array_equal(first, toxlib.load(moved).predict(["get lost"]))
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "act", "expected"),
+    [
+        ("thresholds.json", None, "decide", "thresholds.json: no such file; run 04_thresholds"),
+        ("thresholds.json", "{}", "decide", "not made for the labels of this run"),
+        ("thresholds.json", "[", "decide", "damaged, it is not JSON"),
+        ("calibration.json", None, "calibrated", "calibration.json: no such file"),
+        ("calibration.json", '{"toxic": 1}', "calibrated", "not made for the labels"),
+        ("model/config.json", None, "load", "no trained model here; run 03_train"),
+        ("run.json", None, "load", "no run here"),
+    ],
+)
+def test_what_is_missing_or_damaged_is_one_line(finished, tmp_path, name, content, act, expected):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_text(content)
+
+    def use():
+        scorer = toxlib.load(copy)
+        return (
+            scorer.decide(["a"]) if act == "decide" else scorer.predict(["a"], act == "calibrated")
+        )
+
+    with pytest.raises(InputError, match=expected) as error:
+        use()
+    assert "\n" not in str(error.value)
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "expected"),
+    [
+        ("minilm/fold-0/linear/vocabulary.json", None, "vocabulary.json: no such file; run 03"),
+        ("minilm/fold-0/linear/weights.safetensors", b"junk", "damaged ones; run 03_train"),
+        ("weights.json", b"{}", "not the weights of these members; run 06_blend"),
+    ],
+)
+def test_a_damaged_blend_is_one_line(blended, tmp_path, name, content, expected):
+    copy = shutil.copytree(blended, tmp_path / "copy")
+    (copy / name).unlink()
+    if content is not None:
+        (copy / name).write_bytes(content)
+    with pytest.raises(InputError, match=expected):
+        toxlib.load(copy)
+
+
+def test_a_comment_must_be_a_string(finished):
+    scorer = toxlib.load(finished)
+    with pytest.raises(InputError, match=r"comment 2 is None, not a string"):
+        scorer.predict(["fine", None])
+    assert scorer.predict([]).shape == (0, 6)

@@ -1,0 +1,125 @@
+"""Who owns a run folder: 01 and 02 claim nothing, 03 claims it, 04 and 05 need it alone."""
+
+import dataclasses
+import json
+import subprocess
+import sys
+
+import pytest
+
+import toxlib
+from toxlib import files
+from toxlib.data import splits
+from toxlib.errors import InputError
+from toxlib.recipes import get_recipe
+
+
+def _open(small_dir, folder, overrides=""):
+    return toxlib.open_run("quick", str(small_dir), str(folder), overrides)
+
+
+def test_opening_writes_nothing(small_dir, tmp_path):
+    run = _open(small_dir, tmp_path / "run", "learning_rate=1e-5")
+    assert run.recipe.learning_rate == 1e-5
+    assert not (tmp_path / "run").exists()
+
+
+def test_a_claim_binds_the_folder_to_what_affects_training(small_dir, tmp_path):
+    run = _open(small_dir, tmp_path / "run")
+    run.claim()
+    before = (tmp_path / "run" / "split.csv").read_bytes()
+    with pytest.raises(InputError, match=r"learning_rate=0.0005 there, 1e-05 here") as error:
+        _open(small_dir, tmp_path / "run", "learning_rate=1e-5 epochs=7").claim()
+    assert "epochs=2 there, 7 here" in str(error.value)
+    _open(small_dir, tmp_path / "run", "jobs=2 wanted_precision=0.5").claim()
+    assert toxlib.reopen(tmp_path / "run").recipe.wanted_precision == 0.5
+    assert (tmp_path / "run" / "split.csv").read_bytes() == before
+
+
+def test_a_claim_that_was_cut_off_is_made_again(small_dir, tmp_path):
+    """A split without a run.json belongs to nobody."""
+    run = _open(small_dir, tmp_path / "run", "folds=3")
+    run.claim()
+    (tmp_path / "run" / "run.json").unlink()
+    other = _open(small_dir, tmp_path / "run", "folds=2")
+    other.claim()
+    assert isinstance(other.split, splits.KFold)
+    assert list(other.split.folds) == [0, 1]
+
+
+def test_reopening_takes_values_that_do_not_affect_training(small_dir, tmp_path):
+    _open(small_dir, tmp_path / "run", "epochs=7").claim()
+    run = toxlib.reopen(tmp_path / "run", "wanted_precision=0.8 mask_comments=false")
+    assert (run.recipe.epochs, run.recipe.wanted_precision) == (7, 0.8)
+    assert toxlib.reopen(tmp_path / "run").recipe == run.recipe
+    with pytest.raises(InputError, match=r"seed=7: .* was trained with 42; this value affects"):
+        toxlib.reopen(tmp_path / "run", "seed=7")
+
+
+def test_a_missing_run_names_those_that_are_there(small_dir, tmp_path, monkeypatch):
+    monkeypatch.setattr(files, "REPOSITORY", tmp_path)
+    with pytest.raises(InputError, match=r"quick: no run here .*there is none in outputs/"):
+        toxlib.reopen()
+    _open(small_dir, tmp_path / "outputs" / "mine").claim()
+    with pytest.raises(InputError, match=r"give the folder of a run \(.*outputs/mine\)"):
+        toxlib.reopen("nowhere")
+    (tmp_path / "outputs" / "mine" / "run.json").write_text("{")
+    with pytest.raises(InputError, match=r"run\.json: damaged, it is not JSON; delete"):
+        toxlib.reopen(tmp_path / "outputs" / "mine")
+
+
+def test_hold_out_and_folds_answer_the_same_questions(small_dir, tmp_path):
+    for folds, chooses in (("1", True), ("3", False)):
+        run = _open(small_dir, tmp_path / folds, f"folds={folds}")
+        run.claim()
+        assert run.split.chooses_epoch == chooses
+        assert len(run.split.folds) == int(folds)
+        assert not run.predictions().done
+        assert len(run.split.parts()) == max(3, 5 if chooses else 3)
+        assert run.fold_folder(0) == (run.folder if chooses else run.folder / "fold-0")
+
+
+def test_masked_unless_the_recipe_shows_comments(small_dir, tmp_path):
+    run = _open(small_dir, tmp_path / "run")
+    assert run.shown(["stupid oaf", "a" * 200]) == ["s••••• o••", "a" + "•" * 158 + "…"]
+    shown = dataclasses.replace(run, recipe=get_recipe("quick", "mask_comments=false"))
+    assert shown.shown(["stupid oaf"]) == ["stupid oaf"]
+
+
+@pytest.mark.slow
+def test_opened_in_01_trained_with_other_values_then_reopened(small_dir, tmp_path, tiny_overrides):
+    """As a person works, with papermill: 01 with the recipe's values, 03 with others, 04, 05."""
+    folder = tmp_path / "run"
+    common = ["-p", "data_dir", small_dir, "-p", "run_dir", folder]
+    overrides = ["-p", "overrides", " ".join(tiny_overrides)]
+    steps = [
+        ("01_eda", common),
+        ("03_train", [*common, *overrides]),
+        ("04_thresholds", ["-p", "run_dir", folder]),
+        ("05_submission", ["-p", "run_dir", folder]),
+    ]
+    for name, parameters in steps:
+        notebook = files.REPOSITORY / "notebooks" / f"{name}.ipynb"
+        command = ["papermill", notebook, tmp_path / f"{name}.ipynb", *parameters]
+        done = subprocess.run(
+            [sys.executable, "-m", *map(str, command)], capture_output=True, text=True
+        )
+        assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads((folder / "run.json").read_text())
+    assert record["recipe"]["epochs"] == 1
+    assert record["test_grade"]["rows_scored"] > 0
+    assert (folder / "submission.csv").exists()
+
+
+@pytest.mark.slow
+def test_run_all_in_jupyter_with_the_run_folder_alone(finished, tmp_path):
+    """`jupyter execute` runs in the notebook's folder, as Run All in JupyterLab does."""
+    for name in ("04_thresholds", "05_submission"):
+        text = (files.REPOSITORY / "notebooks" / f"{name}.ipynb").read_text("utf-8")
+        empty, given = 'run_dir: str = \\"\\"', f'run_dir: str = \\"{finished}\\"'
+        assert empty in text
+        copy = tmp_path / f"{name}.ipynb"
+        copy.write_text(text.replace(empty, given), "utf-8")
+        command = [sys.executable, "-m", "jupyter", "execute", str(copy)]
+        done = subprocess.run(command, capture_output=True, text=True)
+        assert done.returncode == 0, done.stderr[-2000:]

@@ -1,0 +1,57 @@
+"""Choose which comments share a forward pass, so that little padding is computed."""
+
+from collections.abc import Sequence
+
+import numpy as np
+import torch
+from transformers import PreTrainedModel
+
+GPU_BUDGET = 16384
+"""Padded tokens per forward pass on a GPU. Training halves it when memory runs out."""
+CPU_BUDGET_PADDED = 1024
+"""The same on a CPU. The activations of a larger batch would not fit in its caches."""
+CPU_BUDGET_UNPADDED = 4096
+"""The same on a CPU for a model that computes no padding and so can mix lengths at no cost."""
+
+
+def default_token_budget(model: PreTrainedModel) -> int:
+    """Return the padded tokens per forward pass that suit the model and its device."""
+    if model.device.type != "cpu":
+        return GPU_BUDGET
+    return CPU_BUDGET_PADDED if getattr(model, "computes_padding", True) else CPU_BUDGET_UNPADDED
+
+
+def micro_batches(lengths: Sequence[int], token_budget: int) -> list[np.ndarray]:
+    """Group B comments by length in tokens; return the positions of each group's comments.
+
+    A group has at most `token_budget` tokens, padding counted; a longer comment gets a group of
+    its own. The longest comments come first, so that a lack of memory shows at once.
+    """
+    order = np.argsort(-np.asarray(lengths), kind="stable")
+    groups, start = [], 0
+    while start < len(order):
+        rows = max(1, token_budget // max(1, lengths[order[start]]))
+        groups.append(order[start : start + rows])
+        start += rows
+    return groups
+
+
+def take_rows(batch: dict[str, torch.Tensor], rows: np.ndarray) -> dict[str, torch.Tensor]:
+    """Take some comments of a right-padded batch, without the columns where all have padding.
+
+    The batch has `labels`, (B, L), `attention_mask`, (B, T), and other tensors per token.
+    """
+    mask = batch["attention_mask"]
+    index = torch.as_tensor(rows, device=mask.device)
+    longest = int(mask[index].sum(dim=1).max())
+
+    def take(name: str, values: torch.Tensor) -> torch.Tensor:
+        is_per_token = name != "labels" and values.shape[1:] == mask.shape[1:]
+        return values[index, :longest] if is_per_token else values[index]
+
+    return {name: take(name, values) for name, values in batch.items()}
+
+
+def batch_lengths(batch: dict[str, torch.Tensor]) -> list[int]:
+    """Return the tokens per comment of a padded batch, without the padding."""
+    return batch["attention_mask"].sum(dim=1).tolist()

@@ -1,0 +1,28 @@
+"""Measure how much the test comments differ from the training comments."""
+
+import numpy as np
+from sklearn.feature_extraction.text import TfidfVectorizer
+from sklearn.linear_model import LogisticRegression
+from sklearn.metrics import roc_auc_score
+from sklearn.model_selection import cross_val_predict
+from sklearn.pipeline import make_pipeline
+
+
+def adversarial_auc(train_texts: list[str], test_texts: list[str], seed: int) -> float:
+    """Return the out-of-fold AUC of a classifier that tells test from training comments.
+
+    0.5 means that they are alike. At most 5,000 distinct comments of each file are used, without
+    those that occur in both. If fewer than five are left in a file, return NaN.
+    """
+    rng = np.random.default_rng(seed)
+    train, test = set(train_texts), set(test_texts)
+    sides = [sorted(train - test), sorted(test - train)]
+    drawn = [[side[i] for i in rng.permutation(len(side))[:5000]] for side in sides]
+    is_test = np.repeat([0, 1], [len(side) for side in drawn])
+    if min(len(side) for side in drawn) < 5:
+        return float("nan")
+    classifier = make_pipeline(TfidfVectorizer(max_features=20_000), LogisticRegression())
+    scores = cross_val_predict(
+        classifier, drawn[0] + drawn[1], is_test, cv=5, method="decision_function"
+    )
+    return roc_auc_score(is_test, scores)

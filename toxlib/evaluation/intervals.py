@@ -1,0 +1,156 @@
+"""How sure a score, or the difference of two scores, is: 95 % bootstrap intervals.
+
+A resample draws N of the N comments with replacement. We keep it as N weights, which say how
+often each comment was drawn. Scores are computed from weights, so that no rows are copied.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import pandas as pd
+from scipy.sparse import csr_array
+
+from toxlib.evaluation.metrics import evaluate, row_losses
+
+BLOCK_WEIGHTS = 2_000_000  # weights that are held at a time, to limit memory
+
+
+@dataclass(frozen=True)
+class Interval:
+    """An estimate with its 95 % bootstrap interval."""
+
+    estimate: float
+    low: float
+    high: float
+
+    def __str__(self) -> str:
+        return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}]"
+
+
+def bootstrap(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    metric: str = "auc",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Return the score of (N, L) predictions with its interval.
+
+    `metric` is "auc", the mean column-wise AUC; "log_loss"; or "pooled_auc", which ranks all N · L
+    decisions together. That suits few comments, where single labels have hardly any pairs to rank.
+    """
+    return _interval(_scores(labels, [probabilities], metric, resamples, seed)[0])
+
+
+def paired_bootstrap(
+    labels: np.ndarray,
+    a: np.ndarray | Sequence[np.ndarray],
+    b: np.ndarray | Sequence[np.ndarray],
+    metric: str = "auc",
+    resamples: int = 1000,
+    seed: int = 0,
+) -> Interval:
+    """Return the score of `a` minus that of `b`, both on the same resamples, with its interval.
+
+    Two models err on the same comments, so that their difference is known better than either
+    score. `a` and `b` are (N, L) predictions, or sequences of them from several seeds. Scores
+    are averaged over seeds; the interval does not cover how much seeds differ.
+    """
+    first, second = ([p] if np.ndim(p) == 2 else list(p) for p in (a, b))
+    scores = _scores(labels, [*first, *second], metric, resamples, seed)
+    return _interval(scores[: len(first)].mean(axis=0) - scores[len(first) :].mean(axis=0))
+
+
+def evaluate_against(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    others: dict[str, np.ndarray],
+    label_names: Sequence[str],
+    note: str,
+) -> dict:
+    """Return a model's scores beside those of `others`, with intervals, ready for JSON.
+
+    All predictions are (N, L). The note says what a reader has to keep in mind about the scores.
+    """
+    predictions = [probabilities, *others.values()]
+    aucs, losses = (_scores(labels, predictions, name, 1000, 0) for name in ("auc", "log_loss"))
+    intervals = {"mean column-wise AUC": _interval(aucs[0])}
+    for name, auc, loss in zip(others, aucs[1:], losses[1:], strict=True):
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratio = (1 - aucs[0]) / (1 - auc)
+        if auc[0] == 1:  # there is no error to divide by
+            ratio[:] = np.nan
+        intervals[f"mean column-wise AUC minus {name}"] = _interval(aucs[0] - auc)
+        intervals[f"error divided by {name}'s"] = _interval(ratio)
+        intervals[f"log loss minus {name}"] = _interval(losses[0] - loss)
+    return {
+        "validation": evaluate(labels, probabilities, label_names),
+        "validation_note": note,
+        "others": {name: evaluate(labels, p, label_names) for name, p in others.items()},
+        "intervals_95": {name: vars(interval) for name, interval in intervals.items()},
+    }
+
+
+def _interval(scores: np.ndarray) -> Interval:
+    """Make an interval from (1 + R,) scores: those of all rows and of the resamples."""
+    low, high = pd.Series(scores[1:]).quantile([0.025, 0.975])  # this leaves out NaN
+    return Interval(float(scores[0]), float(low), float(high))
+
+
+def _scores(
+    labels: np.ndarray, predictions: list[np.ndarray], metric: str, resamples: int, seed: int
+) -> np.ndarray:
+    """Score M predictions, (N, L) each, on all rows and on the same R resamples: (M, 1 + R)."""
+    functions = [_score_function(labels, p, metric) for p in predictions]
+    rows = len(labels)
+    scores = [[score(np.ones((rows, 1))) for score in functions]]
+    rng = np.random.default_rng(seed)  # its draws do not depend on the size of a block
+    block = max(1, BLOCK_WEIGHTS // rows)
+    for start in range(0, resamples, block):
+        drawn = rng.integers(0, rows, (min(block, resamples - start), rows))
+        counts = [np.bincount(draw, minlength=rows) for draw in drawn]
+        weights = np.stack(counts, axis=1, dtype=float)  # (N, R)
+        scores.append([score(weights) for score in functions])
+    return np.concatenate(scores, axis=1)
+
+
+def _score_function(labels: np.ndarray, probabilities: np.ndarray, metric: str) -> Callable:
+    """Return a function from weights, (N, R), to the scores of a prediction, (R,)."""
+    if metric == "log_loss":
+        losses = row_losses(labels, probabilities)
+        return lambda weights: losses @ weights / len(losses)
+    if metric == "pooled_auc":
+        return _Ranked(labels, probabilities).auc
+    if metric == "auc":
+        columns = [_Ranked(labels[:, [j]], probabilities[:, [j]]) for j in range(labels.shape[1])]
+        # (L, R) → (R,). The mean leaves out labels that lose a class in a resample.
+        return lambda w: pd.DataFrame([column.auc(w) for column in columns]).mean().to_numpy()
+    raise ValueError(f"metric={metric}: give auc, pooled_auc or log_loss")
+
+
+class _Ranked:
+    """Decisions that are ranked once, so that the AUC of a resample only has to add up weights.
+
+    AUC is the share of pairs of a positive and a negative in which the positive has the higher
+    score; a tie counts half. So we only need the place of each score among those of the positives,
+    which are few: if these are 0.4 and 0.7, then 0.3, 0.4, 0.5, 0.7 and 0.9 are in groups 0 to 4.
+    """
+
+    def __init__(self, labels: np.ndarray, scores: np.ndarray):
+        """Count the positive and the negative ones of (N, L) decisions, (groups, N) each."""
+        cuts = np.unique(scores[labels == 1])
+        group = np.searchsorted(cuts, scores, "left") + np.searchsorted(cuts, scores, "right")
+        shape = (2 * len(cuts) + 1, len(labels))
+        self.positive, self.negative = (
+            csr_array((np.ones(chosen.sum()), (group[chosen], np.nonzero(chosen)[0])), shape)
+            for chosen in (labels == 1, labels != 1)
+        )
+
+    def auc(self, weights: np.ndarray) -> np.ndarray:
+        """Return the AUC of each resample, (N, R) → (R,); NaN where a class is missing."""
+        positive, negative = self.positive @ weights, self.negative @ weights  # (groups, R)
+        lower = np.cumsum(negative, axis=0) - negative / 2  # negatives of the same group tie
+        wins = (positive * lower).sum(axis=0)
+        pairs = positive.sum(axis=0) * negative.sum(axis=0)
+        return np.divide(wins, pairs, out=np.full(len(pairs), np.nan), where=pairs > 0)

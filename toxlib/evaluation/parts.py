@@ -1,0 +1,58 @@
+"""Parts: held-out predictions together with the rows that thresholds and weights are fitted on."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+
+import numpy as np
+from scipy.special import expit, logit
+
+SMALLEST = 1e-9
+"""Probabilities are kept this far from 0 and 1, so that their logits are finite."""
+
+
+@dataclass(frozen=True)
+class Part:
+    """Predictions for a block of held-out rows, plus the rows used to fit what is applied to them.
+
+    Thresholds, calibrators and blend weights are fitted on the `fit_*` arrays and applied to
+    `probabilities`. No model or fit has seen the labels of the held-out rows.
+    """
+
+    rows: np.ndarray
+    """(n,): positions of the held-out rows among all validation rows."""
+    probabilities: np.ndarray
+    """(n, L): predictions for the held-out rows."""
+    fit_labels: np.ndarray
+    """(m, L): labels, 0 or 1, of the rows to fit on."""
+    fit_probabilities: np.ndarray
+    """(m, L): predictions for the rows to fit on."""
+
+    def transform(self, function: Callable[[np.ndarray], np.ndarray]) -> "Part":
+        """Return the part with `function` applied to both arrays of probabilities."""
+        return replace(
+            self,
+            probabilities=function(self.probabilities),
+            fit_probabilities=function(self.fit_probabilities),
+        )
+
+
+def join(parts: list[Part]) -> np.ndarray:
+    """Return the probabilities of the held-out rows of all parts, (N, L), in the file's order."""
+    joined = np.empty((sum(len(part.rows) for part in parts), parts[0].probabilities.shape[1]))
+    for part in parts:
+        joined[part.rows] = part.probabilities
+    return joined
+
+
+def average(predictions: list[np.ndarray]) -> np.ndarray:
+    """Return the sigmoid of the mean logit of several predictions of the same shape.
+
+    We average logits, not probabilities. Most scores lie near 0 or 1, and there a mean of
+    probabilities is decided by the least certain model alone.
+    """
+    return expit(np.mean([to_logits(p) for p in predictions], axis=0))
+
+
+def to_logits(probabilities: np.ndarray) -> np.ndarray:
+    """Return logits that are finite even where a probability has been rounded to 0 or 1."""
+    return logit(np.clip(probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST))

@@ -1,0 +1,255 @@
+"""The classifier: a Longformer with one logit per label that computes nothing for padding.
+
+Its parameters have the same names and shapes as those of transformers' Longformer, so each class
+loads what the other has saved. Only the way to compute the hidden states differs: `unpad.py`
+removes the padding and `attention.py` computes the attention.
+"""
+
+from collections import deque
+from functools import partial
+
+import torch
+from torch import Tensor
+from torch.nn import functional as F
+from transformers import LongformerConfig, LongformerForSequenceClassification, LongformerModel
+from transformers.models.longformer.modeling_longformer import (
+    LongformerBaseModelOutputWithPooling,
+    LongformerLayer,
+    LongformerSequenceClassifierOutput,
+    create_position_ids_from_input_ids,
+)
+from transformers.utils import can_return_tuple
+
+from toxlib.longformer.attention import (
+    gather_by_probes,
+    make_probes,
+    project_gathered,
+    window_attention,
+)
+from toxlib.longformer.dropout import use_cheap_dropout
+from toxlib.longformer.positions import check_sequence_length
+from toxlib.longformer.unpad import Layout, make_layout
+
+CUDA_MULTIPLE = 64
+"""On CUDA, lengths are rounded up to a multiple of this: padding costs less than small kernels."""
+
+
+class UnpaddedLongformerModel(LongformerModel):
+    """transformers' `LongformerModel`, computed without padding.
+
+    Set `use_upstream = True` to run transformers' own code, for comparison. It also runs when a
+    call asks for attention weights or all hidden states, or gives embeddings instead of token ids.
+    """
+
+    use_upstream = False
+
+    def __init__(self, config: LongformerConfig, add_pooling_layer: bool = True):
+        super().__init__(config, add_pooling_layer)
+        use_cheap_dropout(self)
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        global_attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        **kwargs,
+    ) -> LongformerBaseModelOutputWithPooling | tuple:
+        """Return what upstream returns, but hidden states (B, T, C) are zero at padding."""
+        inputs = (attention_mask, global_attention_mask, token_type_ids, position_ids)
+        if self.needs_upstream(input_ids, kwargs):
+            return super().forward(input_ids, *inputs, **kwargs)
+        if global_attention_mask is None:  # upstream's default for this class: no global tokens
+            global_attention_mask = torch.zeros_like(input_ids)
+        (hidden,), layout = self.encode(
+            input_ids, attention_mask, global_attention_mask, token_type_ids, position_ids
+        )
+        hidden = layout.pad(hidden, *input_ids.shape)
+        pooled = None if self.pooler is None else self.pooler(hidden)
+        return LongformerBaseModelOutputWithPooling(hidden, pooled)
+
+    def needs_upstream(self, input_ids: Tensor | None, kwargs: dict) -> bool:
+        """Return whether a call with these arguments runs transformers' own code."""
+        outputs = ("output_attentions", "output_hidden_states")
+        wants_more = any(kwargs.get(name) or getattr(self.config, name) for name in outputs)
+        return self.use_upstream or wants_more or input_ids is None
+
+    def encode(
+        self,
+        input_ids: Tensor,
+        attention_mask: Tensor | None = None,
+        global_attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        first_only: bool = False,
+        depth: int = 1,
+    ) -> tuple[list[Tensor], Layout]:
+        """Return the hidden states of the last `depth` layers without padding, and their layout.
+
+        Args:
+            input_ids, …: (B, T). If `global_attention_mask` is None, each comment's first token
+                is global.
+            first_only: the last layer returns only the first token of each comment, in the
+                batch's order. If no other token is global, it computes nothing else.
+            depth: number of layers.
+
+        Returns:
+            One (U, C) tensor per layer, but (B, C) for the last if `first_only`; and the layout.
+
+        Raises:
+            ValueError: if a sequence is longer than the position table.
+        """
+        check_sequence_length(input_ids.shape[1], self.config)
+        if attention_mask is None:
+            attention_mask = torch.ones_like(input_ids)
+        multiple = CUDA_MULTIPLE if input_ids.device.type == "cuda" else 1
+        layout = make_layout(attention_mask, global_attention_mask, multiple)
+        hidden = self._embed(layout, input_ids, token_type_ids, position_ids)
+        states = deque(maxlen=depth)
+        layers, windows = self.encoder.layer, self.config.attention_window
+        for layer, window in zip(layers, windows, strict=True):
+            compute = _compute_layer
+            if self.training and getattr(layer, "gradient_checkpointing", False):
+                compute = partial(layer._gradient_checkpointing_func, _compute_layer)
+            is_last = layer is layers[-1]
+            hidden = compute(layer, hidden, layout, window // 2, first_only and is_last)
+            states.append(hidden)
+        return list(states), layout
+
+    def _embed(
+        self, layout: Layout, ids: Tensor, types: Tensor | None, positions: Tensor | None
+    ) -> Tensor:
+        """Return the embeddings without padding: (B, T) → (U, C)."""
+        if positions is None:
+            positions = create_position_ids_from_input_ids(ids, self.embeddings.padding_idx)
+        if types is None:
+            types = torch.zeros_like(ids)
+        return self.embeddings(layout.unpad(ids), layout.unpad(types), layout.unpad(positions))
+
+
+class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassification):
+    """Longformer with a classification head: CLS → dropout → dense → tanh → dropout → logits.
+
+    It has the parameters of transformers' `LongformerForSequenceClassification` (upstream), and
+    the first token is global in both. It differs in four ways:
+
+    * It computes nothing for padding.
+    * It reads the first token that is not padding; upstream reads the first token even if it is.
+    * The loss is always binary cross-entropy with logits. Upstream takes integer labels for class
+      numbers unless `problem_type` is set.
+    * When gradients are accumulated, the loss is divided once, not twice (`accepts_loss_kwargs`,
+      transformers issue 47688).
+
+    >>> import torch
+    >>> from toxlib import LongformerForMultiLabelSequenceClassification
+    >>> from transformers import LongformerConfig
+    >>> config = LongformerConfig(vocab_size=10, num_hidden_layers=1, num_labels=3)
+    >>> model = LongformerForMultiLabelSequenceClassification(config)
+    >>> input_ids = torch.tensor([[5, 6, 7], [8, 9, config.pad_token_id]])
+    >>> labels = torch.tensor([[0, 1, 1], [0, 0, 0]])  # any number of labels per comment
+    >>> output = model(input_ids, attention_mask=input_ids != config.pad_token_id, labels=labels)
+    >>> output.logits.shape, output.loss.shape
+    (torch.Size([2, 3]), torch.Size([]))
+    """
+
+    accepts_loss_kwargs = False
+    computes_padding = False
+
+    def __init__(self, config: LongformerConfig):
+        config.problem_type = "multi_label_classification"
+        super().__init__(config)
+        self.longformer = UnpaddedLongformerModel(config, add_pooling_layer=False)
+        self.post_init()
+
+    @can_return_tuple
+    def forward(
+        self,
+        input_ids: Tensor | None = None,
+        attention_mask: Tensor | None = None,
+        global_attention_mask: Tensor | None = None,
+        token_type_ids: Tensor | None = None,
+        position_ids: Tensor | None = None,
+        labels: Tensor | None = None,
+        **kwargs,
+    ) -> LongformerSequenceClassifierOutput | tuple:
+        """Return the logits (B, L) and, if `labels` (B, L) of 0 and 1 are given, the loss.
+
+        Raises:
+            ValueError: if a sequence is longer than the position table.
+        """
+        labels = None if labels is None else labels.to(self.dtype)
+        inputs = (attention_mask, global_attention_mask, token_type_ids, position_ids)
+        if self.longformer.needs_upstream(input_ids, kwargs):
+            if input_ids is not None:
+                check_sequence_length(input_ids.shape[1], self.config)
+            return super().forward(input_ids, *inputs, labels=labels, **kwargs)
+        logits, loss = self._logits(input_ids, *inputs), None
+        if labels is not None:
+            loss = F.binary_cross_entropy_with_logits(logits.to(labels.dtype), labels)
+        return LongformerSequenceClassifierOutput(loss=loss, logits=logits)
+
+    def _logits(self, *inputs: Tensor | None) -> Tensor:
+        """Return the logits, (B, L), from the first token of each comment."""
+        (first,), _ = self.longformer.encode(*inputs, first_only=True)
+        return self.classifier(first[:, None])  # upstream's head takes (B, T, C) and reads T = 0
+
+
+def _compute_layer(
+    layer: LongformerLayer, hidden: Tensor, layout: Layout, reach: int, first_only: bool
+) -> Tensor:
+    """Compute one layer without padding: (U, C) → (U, C), or → (B, C) if `first_only`."""
+    if first_only and layout.only_first_is_global:
+        output = _global_attention(layer, hidden, layout)[layout.batch_order]
+        hidden = hidden[layout.first]
+    else:
+        output = _local_attention(layer, hidden, layout, reach)
+        if len(layout.global_positions):
+            of_globals = _global_attention(layer, hidden, layout)
+            output = output.index_copy(0, layout.global_positions, of_globals)
+        if first_only:
+            output, hidden = output[layout.first], hidden[layout.first]
+    return layer.ff_chunk(layer.attention.output(output, hidden))
+
+
+def _local_attention(layer: LongformerLayer, hidden: Tensor, layout: Layout, reach: int) -> Tensor:
+    """Compute the attention of the tokens that are not global: (U, C) → (U, C)."""
+    attention = layer.attention.self
+    dropout = attention.dropout if attention.training else 0.0
+    projections = (attention.query, attention.key, attention.value)
+    outputs = []
+    with torch.autocast("cpu", enabled=False):
+        projected = [_fp32_on_cpu(project(hidden)) for project in projections]
+        # (U, C) → (U, H, D) → (S, T, H, D) for each block
+        split = [layout.split(x.unflatten(-1, (attention.num_heads, -1))) for x in projected]
+        for block, *inputs in zip(layout.blocks, *split, strict=True):
+            heads = [x.transpose(1, 2) for x in inputs]  # (S, T, H, D) → (S, H, T, D)
+            output = window_attention(*heads, reach, block.global_index, block.is_padding, dropout)
+            outputs.append(output.transpose(1, 2).reshape(-1, hidden.shape[1]))  # → (S*T, C)
+    return torch.cat(outputs)
+
+
+def _global_attention(layer: LongformerLayer, hidden: Tensor, layout: Layout) -> Tensor:
+    """Compute the attention of the global tokens: (U, C) → (P, C)."""
+    attention, value = layer.attention.self, layer.attention.self.value_global
+    dropout = attention.dropout if attention.training else 0.0
+    query = attention.query_global(hidden[layout.global_positions])  # (P, C)
+    with torch.autocast("cpu", enabled=False):
+        query = _fp32_on_cpu(query).unflatten(-1, (attention.num_heads, -1))  # (P, H, D)
+        probes = layout.split_globals(make_probes(query, attention.key_global.weight))
+        states = layout.split(_fp32_on_cpu(hidden))
+        gathered = [
+            gather_by_probes(*inputs, block.is_padding, dropout)
+            for block, *inputs in zip(layout.blocks, probes, states, strict=True)
+        ]
+        states, sums = (torch.cat(parts) for parts in zip(*gathered, strict=True))
+        return project_gathered(states, sums, value.weight, value.bias)
+
+
+def _fp32_on_cpu(x: Tensor) -> Tensor:
+    """Convert bf16 to fp32 on a CPU, where the backward pass takes twice as long in bf16.
+
+    Its callers disable CPU autocast too, which would convert back.
+    """
+    return x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x

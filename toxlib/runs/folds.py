@@ -1,0 +1,178 @@
+"""Train a run's models fold by fold. A fold that is finished is not trained again."""
+
+import shutil
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+import joblib
+import numpy as np
+import torch
+
+from toxlib import files
+from toxlib.recipes import Recipe
+from toxlib.runs.predictions import OWN, SET_ASIDE, TEST, VALIDATION
+from toxlib.runs.run import Run, set_up_display
+from toxlib.training import checkpoints, machine
+from toxlib.training.finetune import Finetuned, finetune
+from toxlib.training.inference import predict_probabilities
+from toxlib.training.linear import LINEAR, LinearModels
+
+LINEAR_FOLDER = "linear"
+
+
+def train_folds(run: Run) -> list[dict]:
+    """Fine-tune the recipe's encoder on each fold that is not finished; keep models, predictions.
+
+    Returns:
+        Per fold `history`, Trainer's log, and `cost`, as in `toxlib.training.finetune.Finetuned`,
+        with `prediction_seconds` and `folds_side_by_side` added.
+    """
+    jobs, threads = folds_side_by_side(run.recipe), threads_per_fold(run.recipe)
+    train = joblib.delayed(_train_fold)
+    joblib.Parallel(jobs)(train(run, fold, jobs, threads) for fold in unfinished(run))
+    run.predictions().join_folds()
+    return [_read_record(run, fold, OWN) for fold in run.split.folds]
+
+
+def fit_linear_folds(run: Run) -> list[dict]:
+    """Fit the linear models on the same rows as the encoder. Returns a `cost` per fold."""
+    for fold in run.split.folds:
+        if not all(run.predictions(name).done_path(fold).exists() for name in LINEAR):
+            _fit_linear(run, fold)
+    for name in LINEAR:
+        run.predictions(name).join_folds()
+    return [_read_record(run, fold, LINEAR[0]) for fold in run.split.folds]
+
+
+def unfinished(run: Run) -> list[int]:
+    """Return the folds that are still to be trained, and print which ones are finished."""
+    paths = {fold: run.predictions().done_path(fold) for fold in run.split.folds}
+    for fold, path in paths.items():
+        if path.exists():
+            print(f"Fold {fold} was finished before; delete {path} to train it again", flush=True)
+    return [fold for fold, path in paths.items() if not path.exists()]
+
+
+def folds_side_by_side(recipe: Recipe) -> int:
+    """Return how many folds are trained at the same time; one where they would share a GPU."""
+    if torch.cuda.is_available():
+        return 1
+    return min(recipe.jobs, recipe.folds, torch.get_num_threads())
+
+
+def threads_per_fold(recipe: Recipe) -> int:
+    """Return the CPU threads of each fold. Results depend on their number in the last digits."""
+    return max(1, torch.get_num_threads() // folds_side_by_side(recipe))
+
+
+def train_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray]:
+    """Return the comments and labels, (n, L), that the fold's model is trained on."""
+    rows = run.split.trained_on(fold)
+    return run.texts(rows), run.labels[rows]
+
+
+def validation_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray] | None:
+    """Return the comments and labels that choose the best epoch; None if no rows may do so."""
+    if not run.split.chooses_epoch:
+        return None
+    rows = run.split.held_out(fold)
+    return run.texts(rows), run.labels[rows]
+
+
+def work_folder(run: Run, fold: int) -> Path:
+    """Return the folder for tokens and checkpoints, which is removed when the fold is finished."""
+    return run.fold_folder(fold) / "work"
+
+
+def keep_fold(run: Run, fold: int, trained: Finetuned, side_by_side: int = 1) -> None:
+    """Save a fold's model, predict its rows with it, and mark the fold as finished.
+
+    Args:
+        side_by_side: how many folds were trained at the same time, for the record of costs.
+    """
+    checkpoints.save_trained(trained.model, trained.tokenizer, run.fold_folder(fold) / "model")
+    start = time.perf_counter()
+    how = (run.recipe.precision, run.recipe.micro_batch_tokens)
+    _predict_fold(
+        run,
+        fold,
+        lambda texts: {OWN: predict_probabilities(trained.model, trained.tokenizer, texts, *how)},
+    )
+    seconds = {"prediction_seconds": time.perf_counter() - start}
+    cost = trained.cost | seconds | {"folds_side_by_side": side_by_side}
+    shutil.rmtree(work_folder(run, fold), ignore_errors=True)
+    done = run.predictions().done_path(fold)
+    files.write_json(done, {"history": trained.history, "cost": cost})
+
+
+def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, float]:
+    """Add up the costs of all folds.
+
+    Returns:
+        Sums of the folds' seconds; `model_seconds`, the time they take with folds trained side by
+        side; and the memory of all folds that are trained at the same time.
+    """
+    costs = [record["cost"] for record in records]
+    names = ("predicted_seconds", "training_seconds", "prediction_seconds")
+    linear = sum(record["cost"]["seconds"] for record in linear_records)
+    elapsed = sum(
+        (cost["training_seconds"] + cost["prediction_seconds"]) / cost["folds_side_by_side"]
+        for cost in costs
+    )
+    return {name: sum(cost[name] for cost in costs) for name in names} | {
+        "linear_seconds": linear,
+        "model_seconds": elapsed + linear,
+        "peak_memory_gb": max(c["peak_memory_gb"] * c["folds_side_by_side"] for c in costs),
+    }
+
+
+def copy_linear(source: Path, target: Path) -> None:
+    """Copy the linear models of one run folder to another, where 03_train then keeps them.
+
+    Runs on the same rows and folds fit the same linear models, which on a machine with a GPU take
+    longest of all.
+    """
+    for name in (*LINEAR, LINEAR_FOLDER):
+        for folder in source.glob(f"fold-*/{name}"):
+            shutil.copytree(folder, target / folder.relative_to(source), dirs_exist_ok=True)
+
+
+def _train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
+    """Train one fold; in a worker process, torch and transformers start with default settings."""
+    set_up_display()
+    with machine.threads(threads):
+        print(f"Fold {fold}: {run.split.trained_on(fold).sum()} comments", flush=True)
+        data = train_rows(run, fold), validation_rows(run, fold)
+        trained = finetune(run.recipe, run.label_names, *data, work_folder(run, fold))
+        keep_fold(run, fold, trained, side_by_side)
+
+
+def _fit_linear(run: Run, fold: int) -> None:
+    start = time.perf_counter()
+    models = LinearModels().fit(*train_rows(run, fold))
+    models.save(run.fold_folder(fold) / LINEAR_FOLDER)
+    _predict_fold(run, fold, models.predict)
+    for name in LINEAR:
+        cost = {"seconds": time.perf_counter() - start}
+        files.write_json(run.predictions(name).done_path(fold), {"cost": cost})
+
+
+def _predict_fold(
+    run: Run, fold: int, predict: Callable[[list[str]], dict[str, np.ndarray]]
+) -> None:
+    """Predict and write the fold's held-out rows, the rows set aside for it, and the test rows.
+
+    Args:
+        predict: maps n comments to {name of the predictions: probabilities, (n, L)}.
+    """
+    for kind in (VALIDATION, SET_ASIDE, TEST):
+        rows = None if kind == TEST else run.predictions().rows(fold, kind)
+        texts = run.test_texts if rows is None else run.texts(rows)
+        for name, probabilities in predict(texts).items() if texts else ():
+            run.predictions(name).write_fold(fold, kind, probabilities)
+
+
+def _read_record(run: Run, fold: int, name: str) -> dict:
+    path = run.predictions(name).done_path(fold)
+    return files.read_json(path, "delete it and run 03_train again")

@@ -1,0 +1,83 @@
+"""What this machine is and can do: device, precision, threads, memory, matrix-product rate."""
+
+import contextlib
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import torch
+from torch.nn import functional as F
+
+PRODUCTS = ((2048, 768, 3072), (4096, 768, 3072), (2048, 2048, 2048))
+"""(rows, inputs, outputs) of the matrix products that `matmul_rate` times."""
+
+
+def default_device() -> torch.device:
+    """Return the first CUDA device if there is one, else the CPU."""
+    return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def best_precision(device: torch.device) -> str:
+    """Return "bf16" or "fp16" if the device has instructions for it, else "fp32".
+
+    A CPU without bf16 instructions emulates them at about an eighth of the speed of fp32.
+    """
+    if device.type == "cuda":
+        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
+    if device.type == "cpu":
+        supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+        return "bf16" if supported else "fp32"
+    return "fp32"
+
+
+def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+    """Return the context in which a forward pass runs in `precision`; "auto" takes the best."""
+    precision = best_precision(device) if precision == "auto" else precision
+    if precision == "fp32":
+        return contextlib.nullcontext()
+    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+
+
+@contextlib.contextmanager
+def threads(count: int) -> Iterator[None]:
+    """Let torch use `count` CPU threads inside the context."""
+    before = torch.get_num_threads()
+    torch.set_num_threads(count)
+    try:
+        yield
+    finally:
+        torch.set_num_threads(before)
+
+
+def peak_memory_bytes() -> int:
+    """Return the most memory held so far: the GPU's if there is one, else this process's."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated()
+    # A new process inherits getrusage's ru_maxrss from its parent, so that cannot be used.
+    return status_bytes("VmHWM")
+
+
+def status_bytes(name: str) -> int:
+    """Return an entry of /proc/self/status, such as VmRSS, in bytes; 0 without such a file."""
+    path = Path("/proc/self/status")
+    lines = path.read_text().splitlines() if path.exists() else []
+    found = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
+    return 1024 * int(next(found, 0))
+
+
+def matmul_rate(precision: str = "fp32", repetitions: int = 8) -> float:
+    """Measure the best rate of a large matrix product on this machine, in FLOP/s."""
+    dtype = {"fp32": torch.float32, "bf16": torch.bfloat16}[precision]
+    rates = []
+    for rows, inputs, outputs in PRODUCTS:
+        x = torch.randn(rows, inputs, device=default_device()).to(dtype)
+        weight = torch.randn(outputs, inputs, device=x.device).to(dtype)
+        seconds = min(_product_seconds(x, weight) for _ in range(repetitions))
+        rates.append(2 * rows * inputs * outputs / seconds)
+    return max(rates)
+
+
+def _product_seconds(x: torch.Tensor, weight: torch.Tensor) -> float:
+    start = time.perf_counter()
+    F.linear(x, weight)[0, 0].item()  # .item() waits for the device
+    return time.perf_counter() - start
