@@ -9,6 +9,7 @@ from pathlib import Path
 import pandas as pd
 import pytest
 import torch
+from tiny import SIZE
 from tokenizers import BertWordPieceTokenizer
 from transformers import (
     BertConfig,
@@ -27,14 +28,6 @@ from toxlib.__main__ import main
 from toxlib.data.sample import write_sample
 
 HOSTILE = "<script>alert('x')</script> $\\alpha$ \x1b[31m <img src=x onerror=y>"
-SIZE = {
-    "hidden_size": 32,
-    "num_hidden_layers": 2,
-    "num_attention_heads": 2,
-    "intermediate_size": 64,
-    "vocab_size": 600,
-}
-
 logging.set_verbosity_error()
 
 

@@ -1,12 +1,12 @@
-"""Multilabel text classification: from Kaggle's CSV files to a submission, and to a model in use.
+"""Multilabel text classification: from Kaggle's CSV files to a submission and a model in use.
 
 The numbered notebooks tell the story and call this package. Its public names are below; each one
 is imported when it is first used, so that `import toxlib` takes milliseconds.
 
 Letters in the shapes of arrays mean the same in the whole package:
 
-* N comments (rows of a table), L labels, K folds or parts, M models of a blend, R resamples,
-  V features of a linear model;
+* N comments (rows of a table; n and m for some of them), L labels, K parts (with folds, a part
+  is a fold), M models of a blend, R resamples, V features of a linear model;
 * B comments in a batch, T tokens of the longest of them, U tokens of all of them without padding,
   S comments of the same length that are computed together, C hidden size, H attention heads,
   D size of a head, G global tokens of a comment, P global tokens of a batch.

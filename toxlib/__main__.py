@@ -11,7 +11,7 @@ from toxlib.errors import InputError, NotebookError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command. Returns 0, or 2 for a mistake the user can correct, or 1 for a failed run."""
+    """Run a command. Returns 0, or 2 for a mistake of the user, or 1 if a notebook fails."""
     arguments = _parser().parse_args(argv)
     try:
         arguments.command(arguments)
@@ -105,40 +105,17 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> None:
-    """Compare speeds side by side; see `toxlib.benchmarks.speed`."""
-    from toxlib import files, plots
-    from toxlib.benchmarks.speed import format_speed, measure_speed
-    from toxlib.data import kaggle, text
-    from toxlib.runs.run import set_up_display
+    """Measure speed; see `toxlib.benchmarks.speed`."""
+    from toxlib.benchmarks.speed import bench
 
-    set_up_display()
-    output = arguments.output or files.outputs() / "bench"
-    files.check_folder(output)
-    folder, _ = kaggle.find_or_make_data(arguments.data_dir)
-    texts = text.prepare(kaggle.read_tables(folder).train["comment_text"])
-    result = measure_speed(texts, output, arguments.quick)
-    files.write_json(output / "bench.json", result | {"data_dir": str(folder)})
-    plots.speed(result["recipes"]).savefig(output / "speed.png", dpi=120)
-    plots.cost_by_length(result["lengths"]).savefig(output / "lengths.png", dpi=120)
-    print(format_speed(result), output, sep="\n")
+    bench(arguments.data_dir, arguments.output, arguments.quick)
 
 
 def ablate(arguments: argparse.Namespace) -> None:
     """Measure what each choice of a recipe is worth; see `toxlib.benchmarks.ablation`."""
-    from toxlib import files
-    from toxlib.benchmarks.ablation import ablate
-    from toxlib.data import kaggle
-    from toxlib.runs.run import set_up_display
+    from toxlib.benchmarks.ablation import run_ablation
 
-    set_up_display()
-    output = arguments.output or files.outputs() / "ablation"
-    folder, is_sample = kaggle.find_or_make_data(arguments.data_dir)
-    if is_sample:
-        print(kaggle.SAMPLE_NOTE)
-    table = ablate(folder, output, arguments.seeds, arguments.jobs)
-    with files.replacing(output / "ablation.csv") as temporary:
-        table.to_csv(temporary)
-    print(table.to_string(float_format="{:.4f}".format), output, sep="\n")
+    run_ablation(arguments.data_dir, arguments.output, arguments.seeds, arguments.jobs)
 
 
 def _positive(value: str) -> int:
@@ -166,44 +143,49 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--recipe", default="quick", help="a named recipe (default: quick)")
     added.add_argument("--run-dir", default="", help="run folder (default: outputs/RECIPE)")
     added.add_argument(
-        "--from", dest="start", default="01", help="first notebook, such as 03; 04 needs no recipe"
+        "--from",
+        dest="start",
+        default="01",
+        help="first notebook; from 04 on, the recipe is read from --run-dir",
     )
     added.add_argument(
         "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="recipe values"
     )
-    added = add("recipes", recipes, "list the recipes, or what each value of one means")
+    added = add("recipes", recipes, "list the recipes, or explain the values of one")
     added.add_argument("name", nargs="?", default="", help="a recipe, such as quick")
-    added = add("predict", predict, "score a CSV with a finished run, blends included")
+    added = add("predict", predict, "score a CSV with a finished run or blend")
     added.add_argument("run", type=Path, help="a finished run folder")
     added.add_argument("file", type=Path, help="a CSV with id and text columns")
     added.add_argument("-o", "--output", type=Path, required=True, help="the CSV to write")
+    added.add_argument("--calibrated", action="store_true", help="write calibrated probabilities")
     added.add_argument(
-        "--calibrated", action="store_true", help="write calibrated scores, for people to read"
-    )
-    added.add_argument(
-        "--decide", action="store_true", help="add yes/no decisions by the run's thresholds"
+        "--decide", action="store_true", help="add yes/no columns, decided on plain scores"
     )
     added = add("score", score, "grade a submission with Kaggle's test_labels.csv")
-    added.add_argument("submission", type=Path)
-    added.add_argument("other", type=Path, nargs="?", help="a second one, compared in pairs")
+    added.add_argument("submission", type=Path, help="a submission.csv")
+    added.add_argument("other", type=Path, nargs="?", help="another one to compare with")
     added.add_argument("--labels", type=Path, required=True, help="Kaggle's test_labels.csv")
     added.add_argument("--id-column", default="id")
     added.add_argument("--json", action="store_true", help="print JSON")
     added = add("compare", compare, "compare finished runs on the same validation rows", "output")
     added.add_argument("runs", nargs="+", type=Path, help="finished run folders")
-    added = add("blend", blend, "blend finished runs with weights that are fitted out of fold")
+    added = add("blend", blend, "blend finished runs")
     added.add_argument("runs", nargs="+", help="finished run folders with the same folds")
     added.add_argument("--run-dir", default="", help="run folder (default: outputs/blend)")
     added.add_argument("--equal", action="store_true", help="the plain average of logits")
     added = add("data", data, "check Kaggle's files and say what was found", "data")
     added.add_argument("--id-column", default="id")
     added.add_argument("--text-column", default="comment_text")
-    added = add("bench", bench, "measure speed, side by side", "data", "output")
-    added.add_argument("--quick", action="store_true", help="2 layers: two minutes, not twenty")
-    help = "measure what each choice of a recipe is worth (hours)"
+    added = add(
+        "bench", bench, "compare the speed of ours, the tutorial's and RoBERTa", "data", "output"
+    )
+    added.add_argument(
+        "--quick", action="store_true", help="2 layers instead of 12: 2 minutes, not 20"
+    )
+    help = "measure how much each recipe value adds to the score; takes hours"
     added = add("ablate", ablate, help, "data", "output")
-    added.add_argument("--seeds", type=_positive, default=3, help="trainings of each (default: 3)")
-    added.add_argument("--jobs", type=_positive, default=1, help="trainings side by side")
+    added.add_argument("--seeds", type=_positive, default=3, help="seeds per change (default: 3)")
+    added.add_argument("--jobs", type=_positive, default=1, help="trainings at the same time")
     return parser
 
 

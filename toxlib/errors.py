@@ -5,8 +5,8 @@ class InputError(ValueError):
     """A mistake in a file, a parameter or a folder that the user can correct.
 
     The message is one line that says where the mistake is (file, row, column) and what to do.
-    The command line prints it without a traceback and exits with status 2. A notebook shows the
-    message alone as well.
+    The command line prints it without a traceback and exits with status 2. A notebook, too, shows
+    only the message.
 
     >>> toxlib.get_recipe("quik")
     Traceback (most recent call last):
@@ -23,7 +23,7 @@ class NotebookError(RuntimeError):
 
 
 def show(value: object) -> str:
-    """Shorten and escape a value from the data for a one-line message; it may be hostile."""
+    """Shorten and escape a value from the data, which may be hostile, for a one-line message."""
     text = str(value)
     return ascii(text if len(text) <= 40 else text[:39] + "…")
 

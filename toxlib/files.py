@@ -1,4 +1,4 @@
-"""Where files lie, and how they are written: whole or not at all.
+"""Paths, and writing files so that no reader ever finds a half-written one.
 
 Nothing here depends on the working directory.
 """
@@ -31,7 +31,7 @@ def check_folder(path: Path) -> None:
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """Yield a temporary path that replaces `path` on success and is removed on error.
+    """Yield a temporary path; the file written there replaces `path` on success.
 
     A reader never finds a half-written file, even if the process is killed.
     """

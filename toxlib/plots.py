@@ -1,4 +1,4 @@
-"""Figures. Each function returns a matplotlib Figure; it neither shows nor saves it."""
+"""Figures. Each function returns a matplotlib Figure and neither shows nor saves it."""
 
 from collections.abc import Sequence
 
@@ -49,18 +49,13 @@ def cooccurrence(labels: pd.DataFrame) -> Figure:
 
 
 def lengths_by_label(lengths: np.ndarray, labels: pd.DataFrame, unit: str) -> Figure:
-    """Draw quartiles, 5 % and 95 % of the comments' lengths, (N,), for each label and for none."""
+    """Draw the 5 %, 25 %, 50 %, 75 % and 95 % quantiles of lengths, (N,), per label."""
     groups = {"(none)": lengths[(labels.sum(axis=1) == 0).to_numpy()]}
     groups |= {_plain(n): lengths[labels[n].to_numpy() == 1] for n in labels.columns}
     figure, axes = _figure(7, 0.5 * len(groups) + 1)
-    boxes = axes.boxplot(
-        [np.maximum(g, 1) for g in groups.values()],
-        orientation="horizontal",
-        whis=(5, 95),
-        showfliers=False,
-        patch_artist=True,
-        tick_labels=list(groups),
-    )
+    style = {"orientation": "horizontal", "showfliers": False, "patch_artist": True}
+    shown = [np.maximum(group, 1) for group in groups.values()]
+    boxes = axes.boxplot(shown, whis=(5, 95), tick_labels=list(groups), **style)
     for number, box in enumerate(boxes["boxes"]):
         box.set_facecolor(GREY if number == 0 else BLUE)
     axes.invert_yaxis()
@@ -94,7 +89,7 @@ def truncation(table: pd.DataFrame, chosen: int) -> Figure:
 
 
 def split_parts(split: Split, columns: int = 200) -> Figure:
-    """Draw which rows each fold trains on, holds out and sets aside.
+    """Draw which rows each fold's model is trained on, judged on, and not given at all.
 
     The rows are ordered by the fold that holds them out. About `columns` of them are drawn.
     """
@@ -119,23 +114,17 @@ def split_parts(split: Split, columns: int = 200) -> Figure:
 
 def training_curves(history: list[dict]) -> Figure:
     """Draw the training loss and, if epochs were scored, validation loss and mean AUC."""
-    scored = [entry for entry in history if "eval_loss" in entry and "epoch" in entry]
-    steps = [entry for entry in history if "loss" in entry]
-    figure, panels = _panels(1, 2 if scored else 1, (5 * (2 if scored else 1), 3.8))
-    panels[0].plot(*_curve(steps, "loss"), color=BLUE, label="training")
+    log = pd.DataFrame(history).apply(pd.to_numeric, errors="coerce").set_index("epoch")
+    columns = 2 if "eval_loss" in log else 1
+    figure, panels = make_panels(1, columns, (5 * columns, 3.8))
+    panels[0].plot(log["loss"].dropna(), color=BLUE, label="training")
     panels[0].set(xlabel="epoch", ylabel="binary cross-entropy (nats)", title="Loss")
-    if scored:
-        panels[0].plot(*_curve(scored, "eval_loss"), "o-", color=ORANGE, label="validation")
-        panels[1].plot(*_curve(scored, "eval_mean_columnwise_auc"), "o-", color=ORANGE)
+    if columns == 2:
+        panels[0].plot(log["eval_loss"].dropna(), "o-", color=ORANGE, label="validation")
+        panels[1].plot(log["eval_mean_columnwise_auc"].dropna(), "o-", color=ORANGE)
         panels[1].set(xlabel="epoch", ylabel="mean column-wise AUC", title="Validation score")
     panels[0].legend()
     return figure
-
-
-def _curve(entries: list[dict], name: str) -> tuple[list[float], list[float]]:
-    """Return epochs and values; a null in JSON stands for NaN."""
-    values = [float("nan") if entry[name] is None else float(entry[name]) for entry in entries]
-    return [entry["epoch"] for entry in entries], values
 
 
 def auc_by_label(scores: dict[str, dict[str, float]]) -> Figure:
@@ -154,26 +143,18 @@ def auc_by_label(scores: dict[str, dict[str, float]]) -> Figure:
 
 
 def precision_recall(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    thresholds: Sequence[float],
-    names: Sequence[str],
+    labels: np.ndarray, scores: np.ndarray, thresholds: Sequence[float], names: Sequence[str]
 ) -> Figure:
-    """Draw a precision-recall curve per label, with a dot at its threshold.
-
-    Args:
-        labels, probabilities: (N, L).
-        thresholds: (L,).
-    """
+    """Draw a precision-recall curve per label, with a dot at its threshold; arrays are (N, L)."""
     figure, panels = _grid(len(names), sharex=True, sharey=True)
     for j, (name, panel) in enumerate(zip(names, panels, strict=False)):
         panel.set_title(_plain(name), fontsize=10)
         if not labels[:, j].any():
             panel.annotate("no positive comment", (0.5, 0.5), ha="center")
             continue
-        precision, recall, cutoffs = precision_recall_curve(labels[:, j], probabilities[:, j])
+        precision, recall, cutoffs = precision_recall_curve(labels[:, j], scores[:, j])
         panel.plot(recall, precision, color=BLUE)
-        point = min(np.searchsorted(cutoffs, thresholds[j]), len(cutoffs) - 1)
+        point = np.searchsorted(cutoffs, thresholds[j])  # the last point has recall 0
         panel.plot(recall[point], precision[point], "o", color=ORANGE)
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     figure.supxlabel("recall")
@@ -182,7 +163,7 @@ def precision_recall(
 
 
 def threshold_spread(per_part: np.ndarray, final: np.ndarray, names: Sequence[str]) -> Figure:
-    """Draw the threshold that each part chose, (K, L), and the one chosen on all rows, (L,)."""
+    """Draw the thresholds that decide on each part, (K, L), and those chosen on all rows, (L,)."""
     figure, axes = _figure(7, 0.45 * len(names) + 1.3)
     for j in range(len(names)):
         axes.plot(per_part[:, j], [j] * len(per_part), "|", color=BLUE, markersize=14)
@@ -190,7 +171,7 @@ def threshold_spread(per_part: np.ndarray, final: np.ndarray, names: Sequence[st
     axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
     axes.set_yticks(range(len(names)), [_plain(n) for n in names])
     axes.invert_yaxis()
-    axes.set(xlim=(0, 1), xlabel="threshold", title="Thresholds of the parts")
+    axes.set(xlim=(0, 1), xlabel="threshold", title="Thresholds by part")
     axes.legend()
     return figure
 
@@ -200,8 +181,7 @@ def reliability(
 ) -> Figure:
     """Draw the share of comments that have a label against their mean score, by tenths of rows.
 
-    Args:
-        labels, before, after: (N, L); the scores before and after calibration.
+    `before` and `after` are the scores before and after calibration, (N, L).
     """
     figure, panels = _grid(len(names), sharex=True, sharey=True)
     for j, (name, panel) in enumerate(zip(names, panels, strict=False)):
@@ -241,7 +221,7 @@ def intervals(table: pd.DataFrame, columns: Sequence[str], title: str) -> Figure
     Args:
         columns: names of columns; the ends of their intervals are in "… low" and "… high".
     """
-    figure, panels = _panels(1, len(columns), (10, 0.5 * len(table) + 1.6), sharey=True)
+    figure, panels = make_panels(1, len(columns), (10, 0.5 * len(table) + 1.6), sharey=True)
     places = range(len(table))
     for panel, name in zip(panels, columns, strict=True):
         values = table[name].to_numpy(dtype=float)
@@ -258,38 +238,7 @@ def intervals(table: pd.DataFrame, columns: Sequence[str], title: str) -> Figure
     return figure
 
 
-def speed(rows: list[dict]) -> Figure:
-    """Draw comments per second in training, a bar for each row of `toxlib.benchmarks.speed`."""
-    figure, axes = _figure(8, 0.45 * len(rows) + 1)
-    names, rates = [r["name"] for r in rows], [r["train_comments_per_second"] for r in rows]
-    colours = [ORANGE if name.startswith("ours") else BLUE for name in names]
-    axes.bar_label(axes.barh(names, rates, color=colours), fmt=" %.3g", fontsize=9)
-    axes.invert_yaxis()
-    axes.margins(x=0.15)
-    axes.set(xscale="log", xlabel="comments per second", title="Training, base size")
-    return figure
-
-
-def cost_by_length(rows: list[dict]) -> Figure:
-    """Draw time and memory of one forward and backward pass by length, on log scales."""
-    figure, panels = _panels(1, 2, (10, 3.8))
-    units = (("seconds", 1, "seconds"), ("bytes", 1e9, "GB above the parameters"))
-    for axes, (what, unit, label) in zip(panels, units, strict=True):
-        for name, colour in (("ours", ORANGE), ("transformers", BLUE)):
-            points = [r for r in rows if r["name"] == name and what in r]
-            values = [r[what] / unit for r in points]
-            axes.plot([r["tokens"] for r in points], values, "o-", color=colour, label=name)
-        axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel=label)
-        axes.legend()
-    left_out = [
-        f"{r['name']}, {r['tokens']:,} tokens: {r['left_out']}" for r in rows if "left_out" in r
-    ]
-    title = "One forward and backward pass of two base-size layers"
-    figure.suptitle("\n".join([title, *left_out]), fontsize=10)
-    return figure
-
-
-def _panels(
+def make_panels(
     rows: int, columns: int, size: tuple[float, float], **shared: bool
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure that pyplot does not keep, so that a notebook shows it only once."""
@@ -301,14 +250,14 @@ def _panels(
 
 
 def _figure(width: float, height: float) -> tuple[Figure, Axes]:
-    figure, panels = _panels(1, 1, (width, height))
+    figure, panels = make_panels(1, 1, (width, height))
     return figure, panels[0]
 
 
 def _grid(panels: int, **shared: bool) -> tuple[Figure, np.ndarray]:
-    """Make a figure with three panels in a row."""
+    """Make a figure with three panels per row."""
     rows = -(-panels // 3)
-    figure, axes = _panels(rows, 3, (10, 2.8 * rows), **shared)
+    figure, axes = make_panels(rows, 3, (10, 2.8 * rows), **shared)
     for unused in axes[panels:]:
         unused.set_visible(False)
     return figure, axes[:panels]

@@ -1,4 +1,4 @@
-"""One progress bar for terminals, Jupyter and the logs of headless runs; how times are written."""
+"""One progress bar for terminals, Jupyter and the logs of headless runs; formatting durations."""
 
 import sys
 from collections.abc import Iterable

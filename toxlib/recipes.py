@@ -24,7 +24,7 @@ BUNDLED_MINILM = "all-MiniLM-L6-v2"
 
 
 def _value(default: object, meaning: str, affects_training: bool = True, **limits: float):
-    """Define a recipe value: its default, what it means, and its limits (ge, le, gt, lt)."""
+    """Define a recipe value: default (... if there is none), meaning, and limits."""
     extra = {"affects_training": affects_training}
     return Field(default, description=meaning, json_schema_extra=extra, **limits)
 
@@ -40,97 +40,84 @@ class Recipe:
     2
     """
 
-    name: str = Field(description="The name of the recipe.")
-    checkpoint: str = Field(
-        description="The encoder to start from: a local folder, a model on the Hugging Face hub, "
-        f"or {BUNDLED_MINILM}, which is installed with the requirements."
+    name: str = _value(..., "The name of the recipe.")
+    checkpoint: str = _value(
+        ..., f"The encoder: a folder, a name on the hub, or the installed {BUNDLED_MINILM}."
     )
     revision: str = _value("", "The commit of the hub checkpoint; empty for a local folder.")
-    max_length: int = _value(
-        512, "Tokens that are kept of a comment, in training and in prediction alike.", ge=8
-    )
+    max_length: int = _value(512, "Longer comments are cut to this many tokens.", ge=8)
     attention_window: int = _value(
-        512, "Tokens that a Longformer's local attention spans; other encoders ignore it.", ge=2
+        512, "Tokens in a Longformer's attention window, both sides.", ge=2
     )
     lengthen_to: int = _value(
-        0, "Turn the encoder into a Longformer that reads this many tokens; 0 leaves it.", ge=0
+        0, "Make the encoder a Longformer that reads this many tokens; 0 leaves it as it is.", ge=0
     )
-    head: Literal["cls", "cls4", "mean"] = _value(
+    head: Literal["cls", "cls4"] = _value(
         "cls",
-        "What the logits are computed from: the first token (cls), the first tokens of the last "
-        "four layers (cls4), or the mean of all tokens (mean).",
+        "What the logits are computed from: the first token of the last layer (cls) or of the "
+        "last four layers (cls4).",
     )
     epochs: int = _value(4, "Passes over the training comments.", ge=1)
     batch_size: int = _value(128, "Comments per optimiser step, over all devices.", ge=1)
     micro_batch_tokens: int = _value(
         0,
-        "Padded tokens per forward pass; 0 follows the device. It changes memory and speed only.",
+        "The most tokens per forward pass, padding included; 0 is the device's default.",
         affects_training=False,
         ge=0,
     )
-    learning_rate: float = _value(2e-5, "The encoder's highest learning rate.", ge=0, le=1)
+    learning_rate: float = _value(
+        2e-5, "The base rate, which `layer_decay` and `head_lr_multiplier` scale.", ge=0, le=1
+    )
     schedule: Literal[
         "linear", "cosine", "polynomial", "constant", "constant_with_warmup", "inverse_sqrt"
     ] = _value("linear", "How the learning rate changes over the steps, as transformers names it.")
-    warmup_steps: float = _value(
-        0.0, "Optimiser steps of warm-up; below 1, a share of all steps.", ge=0
-    )
+    warmup_steps: float = _value(0.0, "Warm-up steps; below 1, a share of all steps.", ge=0)
     weight_decay: float = _value(0.01, "AdamW's weight decay.", ge=0)
     layer_decay: float = _value(
         1.0,
-        "Each layer's learning rate, divided by that of the layer above it; 1 means that all "
-        "layers learn at the same rate.",
+        "A layer learns at this share of the rate of the layer above it, and the last layer at "
+        "this share of `learning_rate`.",
         ge=0.1,
         le=1,
     )
     head_lr_multiplier: float = _value(
         1.0,
         "The head's learning rate, divided by `learning_rate`. The head starts from random "
-        "numbers and needs a higher rate than the encoder.",
+        "numbers, so a higher rate usually helps.",
         ge=0.1,
         le=1000,
     )
     dropout: float = _value(0.1, "Dropout of the hidden states.", ge=0, lt=1)
     attention_dropout: float = _value(0.1, "Dropout of the attention weights.", ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _value(
-        "auto", "The number format of matrix products; auto takes bf16 or fp16 if supported."
+        "auto", "The number format of computing; auto takes bf16 or fp16 if the device has it."
     )
-    seed: int = _value(
-        42, "The seed of the split, the new head, the batches and dropout.", ge=0, le=2**31
-    )
+    seed: int = _value(42, "Decides split, new head, batches and dropout.", ge=0, le=2**31)
     folds: int = _value(
         1,
-        "1 holds out one validation set; more gives out-of-fold predictions of all rows, by one "
-        "model per fold.",
+        "1: one validation set. 2 or more: one model per fold, and out-of-fold predictions for "
+        "all rows.",
         ge=1,
         le=10,
     )
     jobs: int = _value(
-        1,
-        "Folds that are trained side by side on a CPU, each with its share of the threads.",
-        affects_training=False,
-        ge=1,
-        le=64,
+        1, "Folds trained at the same time on a CPU.", affects_training=False, ge=1, le=64
     )
     validation_fraction: float = _value(
         0.1, "The share of the rows to hold out if `folds` is 1.", ge=0.01, le=0.5
     )
     wanted_precision: float = _value(
         0.0,
-        "Choose thresholds that reach this precision; 0 chooses them for the best F1.",
+        "Choose thresholds for this precision (of decisions); 0 chooses them for the best F1.",
         affects_training=False,
         ge=0,
         le=1,
     )
-    mask_comments: bool = _value(
-        True, "Mask the comments that notebooks show.", affects_training=False
-    )
+    mask_comments: bool = _value(True, "Mask comments in notebooks.", affects_training=False)
     id_column: str = _value("id", "The name of the id column in the data.")
     text_column: str = _value("comment_text", "The name of the text column in the data.")
     report_to: str = _value(
-        "none",
-        "An experiment tracker, such as wandb (to be installed), for transformers' Trainer.",
-        affects_training=False,
+        "none", "An experiment tracker that is installed, such as wandb.", affects_training=False
     )
     run_name: str = _value("", "The run's name in the tracker.", affects_training=False)
 
@@ -140,7 +127,7 @@ LONGFORMER = ("allenai/longformer-base-4096", "301e6a42cb0d9976a6d6a26a079fef81c
 DISTILBERT = ("distilbert/distilbert-base-uncased", "12040accade4e8a0f71eabdb258fecc2e7e948be")
 MINILM = {
     "checkpoint": BUNDLED_MINILM,
-    "attention_window": 1024,  # up to 512 tokens, this gives MiniLM's own hidden states
+    "attention_window": 1024,  # it covers texts of up to 512 tokens, as MiniLM's attention does
     "epochs": 2,
     "batch_size": 16,
     "learning_rate": 5e-4,
@@ -161,7 +148,7 @@ RECIPES = {
     recipe.name: recipe
     for recipe in (
         Recipe("quick", max_length=1024, lengthen_to=1024, **MINILM),
-        # Two folds side by side are 1.28 times as fast as one after the other on two cores.
+        # jobs: on two cores, two folds at a time are 1.28 times as fast as one after the other.
         Recipe("minilm", lengthen_to=512, head="cls4", folds=5, jobs=2, **MINILM),
         Recipe("roberta-512", *ROBERTA, warmup_steps=1500),
         Recipe("longformer-3048", *LONGFORMER, max_length=3048, warmup_steps=1500),
@@ -171,12 +158,12 @@ RECIPES = {
     )
 }
 TUTORIAL = ("longformer-3048", "roberta-512")
-"""The two recipes that repeat the tutorial's comparison."""
+"""The two recipes of the tutorial that this project began with; see the README."""
 BLENDS: dict[str, tuple[str, ...]] = {
     "best": ("minilm",),
     "gold": ("gold-roberta", "gold-distilbert", "gold-longformer"),
 }
-"""Recipes that train several recipes one after the other, in five folds each, and blend them.
+"""Recipes that train one or more recipes, in five folds each, and blend their models.
 
 The linear models that are fitted beside the first run join the blend. `gold` takes encoders that
 differ in pre-training, tokenizer (cased or not) and length (512 or 2,048 tokens).
@@ -185,8 +172,8 @@ PURPOSES = {
     "quick": "a first score on a CPU: MiniLM, 1,024 tokens",
     "best": "the best score on a CPU: minilm blended with two linear models",
     "gold": "the best score on one GPU: three encoders and the linear models, blended",
-    "roberta-512": "one GPU: the tutorial's RoBERTa, 512 tokens",
-    "longformer-3048": "one GPU and patience: the tutorial's Longformer, 3,048 tokens",
+    "roberta-512": "one GPU, hours: the tutorial's RoBERTa, 512 tokens",
+    "longformer-3048": "one GPU, days: the tutorial's Longformer, 3,048 tokens",
     "minilm": "the encoder in best: MiniLM in five folds",
     **dict.fromkeys(BLENDS["gold"], "one of the three encoders in gold"),
 }
@@ -207,8 +194,8 @@ def get_recipe(name: str, overrides: str = "") -> Recipe:
     """
     if name in BLENDS:
         raise InputError(
-            f"{name} is a blend, which python -m toxlib run makes; a notebook takes one of its "
-            f"members, {', '.join(BLENDS[name])}"
+            f"{name} is a blend: use python -m toxlib run --recipe {name}; notebooks take "
+            f"{' or '.join(BLENDS[name])}"
         )
     if name not in RECIPES:
         raise InputError(f"unknown recipe {show(name)}: {_suggest(name, [*RECIPES, *BLENDS])}")
@@ -238,7 +225,7 @@ def change(recipe: Recipe, overrides: str) -> Recipe:
 
 def affects_training(key: str) -> bool:
     """Return whether a trained model depends on the recipe value `key`."""
-    return (FIELDS[key].json_schema_extra or {}).get("affects_training", True)
+    return FIELDS[key].json_schema_extra["affects_training"]
 
 
 def format_recipes() -> str:
@@ -252,18 +239,20 @@ def format_recipe(name: str) -> str:
     Values that can be changed on a finished run are marked by a star.
     """
     if name in BLENDS:
-        return f"{name} blends the recipes {', '.join(BLENDS[name])} and the linear models"
+        return f"{name} blends {', '.join(BLENDS[name])} and two linear models"
     lines = []
     for key, value in dataclasses.asdict(get_recipe(name)).items():
         star = "" if affects_training(key) else "  *"
         lines.append(f"{key}={value}{_limits(key)}{star}")
         lines.append(textwrap.indent(textwrap.fill(FIELDS[key].description, 90), "    "))
-    return "\n".join([*lines, "", "* can be changed on a finished run, from 04_thresholds on"])
+    return "\n".join(
+        [*lines, "", "* can be changed on a finished run by starting again from 04_thresholds"]
+    )
 
 
 def _limits(key: str) -> str:
     """Return what a value may be, such as `  [≥ 1 and ≤ 10]`; empty if there is no limit."""
-    signs = {"ge": "≥", "gt": ">", "le": "≤", "lt": "<"}
+    signs = {"ge": "≥", "le": "≤", "lt": "<"}
     limits = [
         f"{sign} {getattr(limit, name)}"
         for limit in FIELDS[key].metadata

@@ -7,7 +7,6 @@ import pytest
 import torch
 from transformers import LongformerConfig, RobertaConfig
 
-from toxlib import plots
 from toxlib.benchmarks import speed, speed_by_length, speed_recipes
 from toxlib.training import machine
 
@@ -47,8 +46,8 @@ def test_the_comparison_end_to_end(tiny, texts, tmp_path):
     assert "tutorial's recipe" in shown
     assert "time at 3,048" not in shown  # it was not measured
     assert "would not fit in memory" in shown
-    assert len(plots.speed(result["recipes"]).axes) == 1
-    assert len(plots.cost_by_length(result["lengths"]).axes) == 2
+    assert len(speed.plot_speed(result["recipes"]).axes) == 1
+    assert len(speed.plot_lengths(result["lengths"]).axes) == 2
 
 
 def test_every_recipe_takes_the_same_step_on_the_128_comments(tiny, texts, tmp_path):

@@ -62,7 +62,7 @@ def test_test_labels_may_be_absent_and_columns_renamed(folder):
     tables = kaggle.read_tables(folder, "key", "body")
     assert tables.test_labels is None
     assert list(tables.test.columns) == ["key", "body"]
-    assert (tables.id_column, tables.text_column) == ("key", "body")
+    assert tables.id_column == "key"
     assert list(tables.test_ids) == ["x", "y"]
 
 
@@ -105,7 +105,7 @@ BAD = {
     "gzip": ("train.csv", gzip.compress(T), ["gzip"]),
     "zip named csv": ("train.csv", _zipped(T), [".csv.zip"]),
     "semicolons": ("train.csv", T.replace(b",", b";"), ["commas"]),
-    "other ids": ("test.csv", b"id,comment_text\nx,a\nz,b\n", ["row 2", "'z'", "sample"]),
+    "other ids": ("test.csv", b"id,comment_text\nx,a\nz,b\n", ["sample", "row 1", "'y'"]),
     "other label ids": ("test_labels.csv", b"id,toxic,obscene\nx,0,0\nq,0,0\n", ["'q'", "row 2"]),
     "hostile value": ("train.csv", T + b"d,x,0,\x1b[31m\xe2\x80\xae\n", ["\\x1b[31m", "\\u202e"]),
 }
@@ -222,7 +222,7 @@ def test_one_column_cannot_be_id_and_text(tmp_path):
     path = tmp_path / "one.csv"
     path.write_text("id,comment_text\na,b\n")
     with pytest.raises(InputError, match="cannot hold both ids and text; set"):
-        kaggle.read_comments(path, "id", "id")
+        list(kaggle.iter_comments(path, "id", "id"))
 
 
 @given(st.lists(st.text(st.characters(codec="utf-8")), min_size=1, max_size=20))
@@ -231,18 +231,23 @@ def test_any_text_comes_back_as_written(tmp_path_factory, texts):
     with path.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         writer.writerows([("id", "comment_text"), *((f"i{n}", t) for n, t in enumerate(texts))])
-    chunks = list(kaggle.iter_comments(path, chunk_rows=3))
+    with pytest.MonkeyPatch.context() as patched:
+        patched.setattr(kaggle, "CHUNK_ROWS", 3)
+        chunks = list(kaggle.iter_comments(path, "id", "comment_text"))
     assert [text for chunk in chunks for text in chunk["comment_text"]] == texts
+    assert all(len(chunk) <= 3 for chunk in chunks)
 
 
 def test_long_comments_are_no_fault(tmp_path):
     path = tmp_path / "long.csv"
     path.write_text("id,comment_text\na," + "x" * 300_000 + "\n")
-    assert len(kaggle.read_comments(path)["comment_text"][0]) == 300_000
+    [chunk] = kaggle.iter_comments(path, "id", "comment_text")
+    assert len(chunk["comment_text"][0]) == 300_000
 
 
-def test_an_id_that_returns_in_a_later_chunk_is_found(tmp_path):
+def test_an_id_that_returns_in_a_later_chunk_is_found(tmp_path, monkeypatch):
+    monkeypatch.setattr(kaggle, "CHUNK_ROWS", 2)
     path = tmp_path / "twice.csv"
     path.write_text("id,comment_text\na,1\nb,2\na,3\n")
     with pytest.raises(InputError, match=r"row 3.*row 1"):
-        list(kaggle.iter_comments(path, chunk_rows=2))
+        list(kaggle.iter_comments(path, "id", "comment_text"))

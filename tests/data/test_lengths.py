@@ -15,12 +15,12 @@ def test_what_each_length_cuts_by_hand():
     assert row["useful if padded to max_length (%)"] == pytest.approx(80)
     assert row["useful in random batches (%)"] == pytest.approx(80)  # one batch, 4 × 250
     # Two micro-batches: 2 × 250, and 2 × 200 with 100 tokens of padding.
-    assert row["useful as trained here (%)"] == pytest.approx(100 * 800 / 900)
+    assert row["useful in micro-batches (%)"] == pytest.approx(100 * 800 / 900)
 
 
 def test_padding_is_counted_inside_each_batch():
     lengths = np.array([10, 100] * 50)
-    useful = ["useful in random batches (%)", "useful as trained here (%)"]
+    useful = ["useful in random batches (%)", "useful in micro-batches (%)"]
     alone = truncation_table(lengths, chosen=128, batch_size=1, token_budget=10_000)
     assert (alone[useful] == 100).all(axis=None)
     pairs = truncation_table(lengths, chosen=128, batch_size=2, token_budget=10_000)

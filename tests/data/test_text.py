@@ -1,14 +1,14 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toxlib.data.text import mask, normalize_whitespace, prepare, shorten
+from toxlib.data.text import mask, prepare, shorten
 
 
 @given(st.text())
 def test_white_space_is_folded_and_nothing_else_changes(comment):
-    folded = normalize_whitespace(comment)
+    [folded] = prepare([comment])
     assert folded.split() == comment.split()
-    assert normalize_whitespace(folded) == folded
+    assert prepare([folded]) == [folded]
 
 
 def test_prepare_keeps_every_comment():

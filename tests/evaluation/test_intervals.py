@@ -36,14 +36,14 @@ def test_a_perfect_rival_has_no_error_to_divide_by(scores):
 
 def test_no_defined_label_gives_nan(scores):
     labels, good, _ = scores
-    interval = intervals.bootstrap(labels * 0, good, resamples=3)
+    interval = intervals.bootstrap(labels * 0, good)
     assert np.isnan([interval.estimate, interval.low, interval.high]).all()
 
 
 def test_an_unknown_metric_is_refused(scores):
     labels, good, _ = scores
     with pytest.raises(ValueError, match="metric=f1: give auc, pooled_auc or log_loss"):
-        intervals.bootstrap(labels, good, "f1")
+        intervals.paired_bootstrap(labels, good, good, "f1")
 
 
 def test_seeds_are_averaged_on_the_same_resamples(scores):
@@ -60,7 +60,7 @@ def test_log_loss_of_certain_errors_is_that_of_its_differences(scores):
     labels, good, _ = scores
     certain = (good >= 0.5).astype(np.float32)  # only 0 and 1, so that clipping decides
     difference = metrics.mean_log_loss(labels, certain) - metrics.mean_log_loss(labels, good)
-    paired = intervals.paired_bootstrap(labels, certain, good, "log_loss", resamples=5)
+    paired = intervals.paired_bootstrap(labels, certain, good, "log_loss")
     assert paired.estimate == pytest.approx(difference)
 
 
@@ -74,8 +74,9 @@ def test_bootstrap_equals_scoring_the_drawn_rows(scores, monkeypatch, rows_in_a_
     }[metric]
     labels, good, poor = scores
     monkeypatch.setattr(intervals, "BLOCK_WEIGHTS", rows_in_a_block * len(labels))
-    found = intervals._scores(labels, [good, poor], metric, 30, seed=3)
-    drawn = np.random.default_rng(3).integers(0, len(labels), (30, len(labels)))
+    monkeypatch.setattr(intervals, "RESAMPLES", 30)
+    found = intervals._scores(labels, [good, poor], metric)
+    drawn = np.random.default_rng(0).integers(0, len(labels), (30, len(labels)))
     expected = [
         [score(labels[rows], p[rows]) for rows in (np.arange(len(labels)), *drawn)]
         for p in (good, poor)
@@ -83,13 +84,14 @@ def test_bootstrap_equals_scoring_the_drawn_rows(scores, monkeypatch, rows_in_a_
     assert np.allclose(found, expected)
 
 
-def test_a_resample_without_a_class_leaves_that_label_out_on_both_sides():
+def test_a_resample_without_a_class_leaves_that_label_out_on_both_sides(monkeypatch):
+    monkeypatch.setattr(intervals, "RESAMPLES", 40)
     rng = np.random.default_rng(0)
     labels = np.zeros((20, 2), dtype=int)
     labels[:8, 0] = labels[0, 1] = 1  # one positive: lost in about a third of the resamples
     a, b = rng.random((20, 2)), rng.random((20, 2))
-    found = intervals._scores(labels, [a, b], "auc", 40, seed=1)[:, 1:]
-    drawn = np.random.default_rng(1).integers(0, 20, (40, 20))
+    found = intervals._scores(labels, [a, b], "auc")[:, 1:]
+    drawn = np.random.default_rng(0).integers(0, 20, (40, 20))
     lost = 0
     for rows, *means in zip(drawn, *found, strict=True):
         kept = [j for j in range(2) if 0 < labels[rows, j].sum() < 20]

@@ -12,16 +12,6 @@ def test_join_puts_held_out_rows_in_the_files_order(scores, make_parts):
     assert (parts.join(laid_out[::-1]) == good).all()
 
 
-def test_transform_changes_both_arrays_of_probabilities_and_nothing_else(scores, make_parts):
-    labels, good, _ = scores
-    part = make_parts(labels, good)[1]
-    halved = part.transform(lambda probabilities: probabilities / 2)
-    assert (halved.probabilities == part.probabilities / 2).all()
-    assert (halved.fit_probabilities == part.fit_probabilities / 2).all()
-    assert halved.rows is part.rows
-    assert halved.fit_labels is part.fit_labels
-
-
 def test_average_is_that_of_logits():
     first, second = np.array([[0.5, 0.9]]), np.array([[0.5, 0.1]])
     assert parts.average([first, second]) == pytest.approx(np.array([[0.5, 0.5]]))

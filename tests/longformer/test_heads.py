@@ -1,10 +1,11 @@
-"""The heads `mean` and `cls4`: their logits, saving and loading them, and wrong uses."""
+"""The head `cls4`: its logits, saving and loading it, and wrong uses."""
 
 import subprocess
 import sys
 
 import pytest
 import torch
+from huggingface_hub.errors import StrictDataclassFieldValidationError
 from transformers import AutoModelForSequenceClassification
 
 from toxlib.errors import InputError
@@ -16,16 +17,10 @@ LABELS = ["toxic", "odd $label$", "threat"]
 TEXTS = ["thanks for the note", "you are an idiot " * 20, "a tram"]
 
 
-def _classifier(checkpoints, head, overrides="max_length=64 attention_window=16"):
-    recipe = get_recipe(
-        "longformer-3048", f"checkpoint={checkpoints['longformer']} head={head} {overrides}"
-    )
-    return load_classifier(recipe, LABELS)
-
-
-@pytest.fixture(params=["mean", "cls4"])
-def pooled(request, checkpoints):
-    classifier, tokenizer = _classifier(checkpoints, request.param)
+@pytest.fixture
+def pooled(checkpoints):
+    values = f"checkpoint={checkpoints['longformer']} head=cls4 max_length=64 attention_window=16"
+    classifier, tokenizer = load_classifier(get_recipe("longformer-3048", values), LABELS)
     batch = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
     return classifier.eval(), tokenizer, batch
 
@@ -37,13 +32,7 @@ def test_logits_follow_from_upstreams_hidden_states(pooled):
     states = classifier.longformer(
         **batch, global_attention_mask=is_global, output_hidden_states=True
     ).hidden_states
-    if classifier.config.head == "mean":
-        kept = batch["attention_mask"][..., None]
-        features = (states[-1] * kept).sum(1) / kept.sum(1)
-    else:
-        features = torch.cat(
-            [layer[:, 0] for layer in states[-2:]], dim=-1
-        )  # there are two layers
+    features = torch.cat([layer[:, 0] for layer in states[-2:]], dim=-1)  # there are two layers
     assert torch.allclose(classifier(**batch).logits, classifier.classifier(features), atol=1e-6)
 
 
@@ -103,10 +92,13 @@ def test_attention_weights_are_refused(pooled):
 
 
 def test_the_error_for_other_encoders_suggests_to_lengthen_them(checkpoints):
-    recipe = get_recipe("roberta-512", f"checkpoint={checkpoints['roberta']} head=mean")
+    values = f"checkpoint={checkpoints['roberta']} head=cls4"
     with pytest.raises(InputError, match="set lengthen_to=512 too, or head=cls"):
-        load_classifier(recipe, LABELS)
-    recipe = get_recipe(
-        "roberta-512", f"checkpoint={checkpoints['roberta']} head=mean lengthen_to=512"
-    )
-    assert load_classifier(recipe, LABELS)[0].config.head == "mean"
+        load_classifier(get_recipe("roberta-512", values), LABELS)
+    recipe = get_recipe("roberta-512", f"{values} lengthen_to=512")
+    assert isinstance(load_classifier(recipe, LABELS)[0].config, PooledLongformerConfig)
+
+
+def test_another_head_in_a_saved_configuration_is_an_error():
+    with pytest.raises(StrictDataclassFieldValidationError, match=r"expected one of \('cls4',\)"):
+        PooledLongformerConfig(head="mean")  # a head of earlier versions

@@ -33,12 +33,12 @@ def test_gold_on_tiny_encoders_of_the_same_kinds(checkpoints, small_dir, tmp_pat
         folders.append(str(folder))
     assert fitted[0] == fitted[1] == fitted[2]  # equal to the second: fitted once, then copied
     run, members = blending.open_blend(folders, str(tmp_path / "gold"))
-    assert [member.name for member in members] == [*kinds, "lr", "nb-lr"]
+    assert list(members) == [*kinds, "lr", "nb-lr"]
     blended = blending.blend_parts(run.validation_labels, members)
     blending.write_blend(run, members, blended)
     assert run.predictions().test().shape == (60, 6)
     report = blending.blend_report(run, members, blended)
-    assert set(report["others"]) == {member.name for member in members}
+    assert set(report["others"]) == set(members)
     table = blending.weights_table(blended, members, run.label_names)
     assert table.shape == (6, 5)
     correlations = blending.correlations(members)

@@ -20,10 +20,10 @@ def _finished(data_dir, folder, noise, overrides="folds=3"):
         for kind in (VALIDATION, SET_ASIDE, TEST):
             truth = np.zeros((len(run.test_texts), 6))
             if kind != TEST:
-                truth = run.labels[own.rows(fold, kind)]
+                truth = run.tables.labels[own.rows(kind, fold)]
             if len(truth):
                 scores = np.clip(0.4 * truth + noise * rng.random(truth.shape), 0, 1)
-                own.write_fold(fold, kind, scores)
+                own.write(kind, scores, fold)
     own.join_folds()
     cost = {"peak_memory_gb": 1.5, "model_seconds": 75}
     write_json(run.path("metrics.json"), {"cost": cost})

@@ -55,7 +55,7 @@ def before_and_after(small_dir, checkpoints, tmp_path_factory):
     table.loc[rows, before.label_names] = table.loc[permuted, before.label_names].to_numpy()
     table.to_csv(folder / "permuted" / "train.csv", index=False)
     after = _run(folder / "permuted", folder / "after", checkpoints["bert"], before.split)
-    assert (before.labels != after.labels).any()
+    assert (before.tables.labels != after.tables.labels).any()
     return before, after
 
 
@@ -78,15 +78,16 @@ def test_a_finished_fold_is_not_trained_again(before_and_after, capsys):
     before = model.stat().st_mtime_ns
     folds.train_folds(run)
     assert run.predictions().done
-    assert model.stat().st_mtime_ns == before
     assert capsys.readouterr().out.count("was finished before") == 3
+    assert folds.unfinished(run) == []
+    assert model.stat().st_mtime_ns == before
     assert not folds.work_folder(run, 0).exists()
 
 
 def test_out_of_fold_predictions_are_each_folds_own(before_and_after):
     run = before_and_after[0]
     joined = run.predictions().validation()
-    assert len(joined) == len(run.labels)
+    assert len(joined) == len(run.tables.labels)
     assert np.allclose(joined, parts.join(run.predictions().parts()))
     tests = [pd.read_csv(run.fold_folder(k) / "test_predictions.csv") for k in run.split.folds]
     mean = parts.average([table[run.label_names].to_numpy() for table in tests])

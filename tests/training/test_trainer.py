@@ -14,7 +14,7 @@ from toxlib.data import tokens
 from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints as loading
 from toxlib.training import finetune
-from toxlib.training.trainer import sparse_embedding_gradients
+from toxlib.training.trainer import embedding_gradients
 
 LABELS = ["a", "b"]
 TEXTS = [
@@ -32,7 +32,7 @@ def _trainer(folder, checkpoint, overrides=""):
     classifier, tokenizer = loading.load_classifier(recipe, LABELS)
     data = tokens.tokenize(TEXTS, tokenizer, folder / "t.arrow", TRUTH)
     trainer = finetune.make_trainer(classifier, tokenizer, data, data, recipe, folder / "w")
-    batch = trainer.data_collator([finetune._model_inputs(data[i]) for i in range(128)])
+    batch = trainer.data_collator(list(data.select_columns(["input_ids", "labels"])))
     return trainer, classifier.train(), batch
 
 
@@ -86,7 +86,7 @@ def test_the_step_is_upstreams_step(checkpoints, tmp_path):
 def test_sparse_embedding_gradients_end_as_the_dense_ones(checkpoints, tmp_path):
     _, classifier, batch = _trainer(tmp_path, checkpoints["bert"])
     _, expected = _unsplit(classifier, batch)
-    with sparse_embedding_gradients(classifier):
+    with embedding_gradients(classifier, is_sparse=True):
         classifier(**batch).loss.backward()
         assert classifier.get_input_embeddings().weight.grad.is_sparse
     assert not classifier.get_input_embeddings().weight.grad.is_sparse

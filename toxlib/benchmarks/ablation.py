@@ -23,6 +23,7 @@ from toxlib.evaluation.intervals import paired_bootstrap
 from toxlib.evaluation.metrics import mean_columnwise_auc, mean_log_loss
 from toxlib.evaluation.parts import average
 from toxlib.recipes import Recipe, get_recipe
+from toxlib.runs.run import set_up_display
 from toxlib.training import machine
 from toxlib.training.checkpoints import load_tokenizer
 from toxlib.training.finetune import finetune
@@ -39,12 +40,10 @@ MINILM = "head=cls4 head_lr_multiplier=30 learning_rate=5e-4 layer_decay=0.8"
 """The recipe `minilm`, as overrides of the baseline."""
 CHANGES = {
     "head rate 30": ("baseline", "head_lr_multiplier=30"),
-    "mean head": ("baseline", "head=mean"),
     "cls4 head": ("baseline", "head=cls4"),
     "layer decay 0.8": ("baseline", "layer_decay=0.8"),
     "minilm": ("baseline", MINILM),
     "minilm, CLS head": ("minilm", "head=cls"),
-    "minilm, mean head": ("minilm", "head=mean"),
     "minilm, no layer decay": ("minilm", "layer_decay=1"),
     "minilm, 3 epochs": ("minilm", "epochs=3"),
     "minilm, 1,024 tokens": ("minilm", "max_length=1024"),
@@ -84,6 +83,19 @@ def read_rows(folder: Path) -> Rows:
         labels[held_out],
         next(digest for name, digest in tables.sha256.items() if name.startswith("train.")),
     )
+
+
+def run_ablation(data_dir: str, output: Path | None, seeds: int, jobs: int) -> None:
+    """Run `ablate` on Kaggle's or the sample's comments; print the table and keep it."""
+    set_up_display()
+    output = output or files.outputs() / "ablation"
+    folder, is_sample = kaggle.find_or_make_data(data_dir)
+    if is_sample:
+        print(kaggle.SAMPLE_NOTE)
+    table = ablate(folder, output, seeds, jobs)
+    with files.replacing(output / "ablation.csv") as temporary:
+        table.to_csv(temporary)
+    print(table.to_string(float_format="{:.4f}".format), output, sep="\n")
 
 
 def ablate(folder: Path, output: Path, seeds: int = 3, jobs: int = 1) -> pd.DataFrame:

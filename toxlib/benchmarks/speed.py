@@ -13,7 +13,9 @@ from pathlib import Path
 
 import pandas as pd
 import torch
+from matplotlib.figure import Figure
 
+from toxlib import files, plots
 from toxlib.benchmarks.speed_by_length import LENGTHS, OURS, UPSTREAM, measure_lengths
 from toxlib.benchmarks.speed_recipes import (
     COMMENTS,
@@ -24,8 +26,24 @@ from toxlib.benchmarks.speed_recipes import (
     roberta_recipes,
     score,
 )
+from toxlib.data import kaggle, text
 from toxlib.progress import progress
+from toxlib.runs.run import set_up_display
 from toxlib.training.machine import best_precision, default_device, matmul_rate
+
+
+def bench(data_dir: str = "", output: Path | None = None, quick: bool = False) -> None:
+    """Measure speed on Kaggle's or the sample's comments; print it and keep it in `output`."""
+    set_up_display()
+    output = output or files.outputs() / "bench"
+    files.check_folder(output)
+    folder, _ = kaggle.find_or_make_data(data_dir)
+    texts = text.prepare(kaggle.read_tables(folder).train["comment_text"])
+    result = measure_speed(texts, output, quick)
+    files.write_json(output / "bench.json", result | {"data_dir": str(folder)})
+    plot_speed(result["recipes"]).savefig(output / "speed.png", dpi=120)
+    plot_lengths(result["lengths"]).savefig(output / "lengths.png", dpi=120)
+    print(format_speed(result), output, sep="\n")
 
 
 def measure_speed(texts: list[str], folder: Path, quick: bool = False) -> dict:
@@ -149,6 +167,37 @@ def format_speed(result: dict) -> str:
         cost = row.get("left_out") or f"{row['seconds']:.2f} s, {row['bytes'] / 1e9:.2f} GB"
         lines.append(f"{row['name']:<14}{row['tokens']:>7} tokens  {cost}")
     return "\n".join(lines)
+
+
+def plot_speed(rows: list[dict]) -> Figure:
+    """Draw comments per second in training, a bar for each recipe."""
+    figure, (axes,) = plots.make_panels(1, 1, (8, 0.45 * len(rows) + 1))
+    names, rates = [r["name"] for r in rows], [r["train_comments_per_second"] for r in rows]
+    colours = [plots.ORANGE if name.startswith("ours") else plots.BLUE for name in names]
+    axes.bar_label(axes.barh(names, rates, color=colours), fmt=" %.3g", fontsize=9)
+    axes.invert_yaxis()
+    axes.margins(x=0.15)
+    axes.set(xscale="log", xlabel="comments per second", title="Training, base size")
+    return figure
+
+
+def plot_lengths(rows: list[dict]) -> Figure:
+    """Draw time and memory of one forward and backward pass by length, on log scales."""
+    figure, panels = plots.make_panels(1, 2, (10, 3.8))
+    units = (("seconds", 1, "seconds"), ("bytes", 1e9, "GB above the parameters"))
+    for axes, (what, unit, label) in zip(panels, units, strict=True):
+        for name, colour in (("ours", plots.ORANGE), ("transformers", plots.BLUE)):
+            points = [r for r in rows if r["name"] == name and what in r]
+            values = [r[what] / unit for r in points]
+            axes.plot([r["tokens"] for r in points], values, "o-", color=colour, label=name)
+        axes.set(xscale="log", yscale="log", xlabel="tokens", ylabel=label)
+        axes.legend()
+    left_out = [
+        f"{r['name']}, {r['tokens']:,} tokens: {r['left_out']}" for r in rows if "left_out" in r
+    ]
+    title = "One forward and backward pass of two base-size layers"
+    figure.suptitle("\n".join([title, *left_out]), fontsize=10)
+    return figure
 
 
 def _weights_per_token(shared: SharedModels) -> int:

@@ -6,12 +6,10 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
-GPU_BUDGET = 16384
-"""Padded tokens per forward pass on a GPU. Training halves it when memory runs out."""
-CPU_BUDGET_PADDED = 1024
-"""The same on a CPU. The activations of a larger batch would not fit in its caches."""
-CPU_BUDGET_UNPADDED = 4096
-"""The same on a CPU for a model that computes no padding and so can mix lengths at no cost."""
+# Padded tokens per forward pass. On a CPU they depend on whether the model computes padding.
+GPU_BUDGET = 16384  # training halves it when memory runs out
+CPU_BUDGET_PADDED = 1024  # the activations of a larger batch would not fit in the caches
+CPU_BUDGET_UNPADDED = 4096  # comments of different lengths share a batch at no cost
 
 
 def default_token_budget(model: PreTrainedModel) -> int:
@@ -41,15 +39,10 @@ def take_rows(batch: dict[str, torch.Tensor], rows: np.ndarray) -> dict[str, tor
 
     The batch has `labels`, (B, L), `attention_mask`, (B, T), and other tensors per token.
     """
-    mask = batch["attention_mask"]
-    index = torch.as_tensor(rows, device=mask.device)
-    longest = int(mask[index].sum(dim=1).max())
-
-    def take(name: str, values: torch.Tensor) -> torch.Tensor:
-        is_per_token = name != "labels" and values.shape[1:] == mask.shape[1:]
-        return values[index, :longest] if is_per_token else values[index]
-
-    return {name: take(name, values) for name, values in batch.items()}
+    index = torch.as_tensor(rows, device=batch["labels"].device)
+    longest = int(batch["attention_mask"][index].sum(dim=1).max())
+    taken = {name: values[index, :longest] for name, values in batch.items() if name != "labels"}
+    return taken | {"labels": batch["labels"][index]}
 
 
 def batch_lengths(batch: dict[str, torch.Tensor]) -> list[int]:

@@ -6,7 +6,6 @@ pandas to read text: it takes the comment "NA" for a missing value and repairs d
 
 import csv
 import io
-import re
 import zipfile
 import zlib
 from collections.abc import Iterator
@@ -30,20 +29,10 @@ NOT_CSV = {
     b"version https://git-lfs": "a Git-LFS pointer, not the file itself",
 }
 """The first bytes of other kinds of files."""
-UNDECODED = re.compile("[\udc80-\udcff]")
-"""What "surrogateescape" makes of bytes that are not UTF-8: U+DC00 plus the byte."""
 
 
-def read_table(path: Path) -> pd.DataFrame:
-    """Read a whole CSV file as strings; see `read_chunks`."""
-    return pd.concat(read_chunks(path, 65536))
-
-
-def read_chunks(path: Path, chunk_rows: int) -> Iterator[pd.DataFrame]:
-    """Read a CSV file, or a zip that holds one, as strings, `chunk_rows` rows at a time.
-
-    The index continues from chunk to chunk. An InputError reports a damaged file.
-    """
+def read_chunks(path: Path, chunk_rows: int = 65536) -> Iterator[pd.DataFrame]:
+    """Read a CSV file, or a zip of one, as strings; the index continues from chunk to chunk."""
     if not path.is_file():
         what = "a folder, not a file" if path.exists() else "no such file"
         raise InputError(f"{path}: {what}; give the path of a CSV")
@@ -66,7 +55,7 @@ def read_chunks(path: Path, chunk_rows: int) -> Iterator[pd.DataFrame]:
             raise InputError(f"{path}: only a header, no rows; download it again")
 
 
-def check_cells(path: Path, table: pd.DataFrame, good: pd.DataFrame, fault: str) -> None:
+def check_cells(path: Path | str, table: pd.DataFrame, good: pd.DataFrame, fault: str) -> None:
     """Raise an InputError that reports the `fault` of the first cell that is not `good`."""
     for row, column in np.argwhere(~good.to_numpy()):
         name, value = show(table.columns[column]), show(table.iloc[row, column])
@@ -85,12 +74,10 @@ def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
             names = [n for n in archive.namelist() if n[:8] != "__MACOSX" and n[-1] != "/"]
             if len(names) != 1:
                 raise InputError(f"{path}: holds {len(names)} files; zip one CSV alone")
-            if archive.getinfo(names[0]).flag_bits & 1:
-                raise InputError(f"{path}: encrypted; unpack it")
             with archive.open(names[0]) as file:
                 yield file
-    except NotImplementedError:
-        raise InputError(f"{path}: packed in a way that Python cannot read; unpack it") from None
+    except RuntimeError:
+        raise InputError(f"{path}: encrypted, or packed in an unusual way; unpack it") from None
     except (zipfile.BadZipFile, EOFError, zlib.error):
         raise InputError(f"{path}: a damaged or truncated zip; download it again") from None
 
@@ -98,21 +85,24 @@ def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
 def _records(path: Path, stream: IO[str]) -> Iterator[list[str]]:
     """Yield the header and the rows, all of the same length, without blank lines."""
     csv.field_size_limit(2**31 - 1)  # the default is 131,072 characters; more overflows on Windows
-    place, width = "header", 0
+    row, width, fault = 0, 0, ""
     try:
-        for row, record in enumerate(filter(None, csv.reader(stream, strict=True))):
-            width = width or len(record)
-            if found := UNDECODED.search("".join(record)):
-                byte = f"byte {ord(found[0]) - 0xDC00:#04x}"
-                raise InputError(f"{path}: {place}: {byte} is not UTF-8; save the file as UTF-8")
-            if len(record) != width:
-                fault = f"{len(record)} fields where the header has {width}"
-                raise InputError(f"{path}: {place}: {fault}; check its commas and quotes")
+        for record in filter(None, csv.reader(stream, strict=True)):
+            "".join(record).encode()  # fails at a surrogate, which stands for a byte not in UTF-8
+            count, width = len(record), width or len(record)
+            if count != width:
+                fault = f"{count} fields where the header has {width}; check its commas and quotes"
+                break
             yield record
-            place = f"row {row + 1}"  # of the record that is read next
+            row += 1
+    except UnicodeEncodeError as error:
+        byte = ord(error.object[error.start]) - 0xDC00  # "surrogateescape" adds 0xDC00
+        fault = f"byte {byte:#04x} is not UTF-8; save the file as UTF-8"
     except csv.Error as error:
         fault = f"broken quoting ({error}); double the quotes inside a field, and close it"
-        raise InputError(f"{path}: {place}: {fault}") from None
+    if fault:
+        place = f"row {row}" if row else "header"
+        raise InputError(f"{path}: {place}: {fault}")
 
 
 def _check_header(path: Path, header: list[str]) -> None:

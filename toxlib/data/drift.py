@@ -18,11 +18,9 @@ def adversarial_auc(train_texts: list[str], test_texts: list[str], seed: int) ->
     train, test = set(train_texts), set(test_texts)
     sides = [sorted(train - test), sorted(test - train)]
     drawn = [[side[i] for i in rng.permutation(len(side))[:5000]] for side in sides]
-    is_test = np.repeat([0, 1], [len(side) for side in drawn])
+    texts, is_test = drawn[0] + drawn[1], np.repeat([0, 1], [len(side) for side in drawn])
     if min(len(side) for side in drawn) < 5:
         return float("nan")
-    classifier = make_pipeline(TfidfVectorizer(max_features=20_000), LogisticRegression())
-    scores = cross_val_predict(
-        classifier, drawn[0] + drawn[1], is_test, cv=5, method="decision_function"
-    )
+    model = make_pipeline(TfidfVectorizer(max_features=20_000), LogisticRegression())
+    scores = cross_val_predict(model, texts, is_test, cv=5, method="decision_function")
     return roc_auc_score(is_test, scores)

@@ -9,10 +9,8 @@ from scipy.sparse.csgraph import connected_components
 from sklearn.feature_extraction.text import TfidfVectorizer
 from sparse_dot_topn import sp_matmul_topn
 
-SIMILARITY = 0.85
-"""Comments are nearly identical if their tf-idf vectors have at least this cosine."""
-NEIGHBOURS = 100
-"""A comment is joined with this many nearest neighbours at most, which bounds the memory."""
+SIMILARITY = 0.85  # the least cosine of the tf-idf vectors of nearly identical comments
+NEIGHBOURS = 100  # that a comment is joined with at most, which bounds the memory
 WORD = re.compile(r"\w+")
 
 
@@ -33,13 +31,11 @@ def near_duplicate_groups(texts: Sequence[str]) -> np.ndarray:
     key_of_text, distinct = pd.factorize(np.asarray(keys, dtype=object))
     vectorizer = TfidfVectorizer(token_pattern=WORD.pattern, sublinear_tf=True, dtype=np.float32)
     try:
-        vectors = vectorizer.fit_transform(distinct)
+        tfidf = vectorizer.fit_transform(distinct)
     except ValueError:  # no comment has a word
         return key_of_text
-    neighbours = sp_matmul_topn(
-        vectors, vectors.T.tocsr(), NEIGHBOURS, threshold=SIMILARITY, n_threads=-1
-    )
-    return connected_components(neighbours, directed=False)[1][key_of_text]
+    near = sp_matmul_topn(tfidf, tfidf.T.tocsr(), NEIGHBOURS, threshold=SIMILARITY, n_threads=-1)
+    return connected_components(near, directed=False)[1][key_of_text]
 
 
 def conflicting_rows(labels: np.ndarray, groups: np.ndarray) -> int:

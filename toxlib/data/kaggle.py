@@ -1,7 +1,4 @@
-"""Find, read and check Kaggle's files: train, test, sample_submission and test_labels.
-
-The first fault raises an InputError that names file, row and column and says what to do.
-"""
+"""Find, read and check Kaggle's files; the first fault raises an InputError that says where."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -11,50 +8,31 @@ import numpy as np
 import pandas as pd
 
 from toxlib import files
-from toxlib.data.csv_files import check_cells, read_chunks, read_table
+from toxlib.data.csv_files import check_cells, read_chunks
 from toxlib.data.sample import write_sample
 from toxlib.errors import InputError, show, show_all
 
 TABLES = ("train", "test", "sample_submission", "test_labels")
 REQUIRED = TABLES[:3]
-UNSCORED = -1
-"""The value of all labels of a test row that Kaggle does not score."""
-SAMPLE_NOTE = (
-    "Built-in synthetic sample: its label rates are raised on purpose, and its scores say nothing "
-    "about the Jigsaw competition."
-)
+UNSCORED = -1  # the value of all labels of a test row that Kaggle does not score
+CHUNK_ROWS = 8192
+SAMPLE_NOTE = "Synthetic sample with raised label rates: its scores say nothing about Jigsaw."
 
 
 @dataclass(frozen=True)
 class Tables:
     """Kaggle's files, read and checked."""
 
-    train: pd.DataFrame
-    """Id, text, and a column of 0 and 1 per label."""
-    test: pd.DataFrame
-    """Id and text."""
-    sample_submission: pd.DataFrame
-    """Id and labels: the ids, order and columns that a submission must have."""
-    test_labels: pd.DataFrame | None
-    """Id and labels in the order of `test`; None if there is no such file."""
+    train: pd.DataFrame  # id, text, and a column of 0 and 1 per label
+    test: pd.DataFrame  # id and text
+    sample_submission: pd.DataFrame  # the ids, order and columns that a submission must have
+    test_labels: pd.DataFrame | None  # id and labels in the order of `test`; None without a file
     label_names: list[str]
     id_column: str
-    text_column: str
-    sha256: dict[str, str]
-    """The digest of each file, by file name."""
-
-    @property
-    def train_ids(self) -> pd.Series:
-        return self.train[self.id_column]
-
-    @property
-    def test_ids(self) -> pd.Series:
-        return self.test[self.id_column]
-
-    @property
-    def labels(self) -> np.ndarray:
-        """The labels of the training rows: (N, L) of 0 and 1."""
-        return self.train[self.label_names].to_numpy()
+    sha256: dict[str, str]  # the digest of each file, by file name
+    train_ids: pd.Series
+    test_ids: pd.Series
+    labels: np.ndarray  # of the training rows, (N, L) of 0 and 1
 
 
 def find_or_make_data(data_dir: str = "") -> tuple[Path, bool]:
@@ -102,125 +80,112 @@ def read_tables(folder: Path, id_column: str = "id", text_column: str = "comment
     paths = find_files(_check_complete(folder))
     train, names = _read_labelled(paths["train"], id_column, text_column)
     train[names] = _parse_labels(paths["train"], train[names], {"0": 0, "1": 1})
-    test = read_comments(paths["test"], id_column, text_column)
-    sample, _ = _read_labelled(paths["sample_submission"], id_column, label_names=names)
-    test_ids = paths["test"], test[id_column]
-    _check_same_ids(test_ids, (paths["sample_submission"], sample[id_column]))
-    labels = None
+    test = pd.concat(iter_comments(paths["test"], id_column, text_column))
+    expected = [id_column, *names], paths["test"], test[id_column]
+    sample, _ = _read_labelled(paths["sample_submission"], id_column)
+    align(paths["sample_submission"], sample, *expected)  # only a check: it keeps its order
+    truth = None
     if "test_labels" in paths:
-        labels = read_labels(paths["test_labels"], id_column, names)
-        _check_same_ids((paths["test_labels"], labels[id_column]), test_ids)
-        labels = labels.set_index(id_column).loc[test[id_column]].reset_index()
+        truth = read_labels(paths["test_labels"], id_column)
+        truth = align(paths["test_labels"], truth, *expected)
     digests = {path.name: files.sha256(path) for path in paths.values()}
-    return Tables(train, test, sample, labels, names, id_column, text_column, digests)
+    ids, labels = (train[id_column], test[id_column]), train[names].to_numpy()
+    return Tables(train, test, sample, truth, names, id_column, digests, *ids, labels)
 
 
-def read_comments(
-    path: Path, id_column: str = "id", text_column: str = "comment_text"
-) -> pd.DataFrame:
-    """Read the ids and texts of any CSV that has both columns."""
-    return pd.concat(iter_comments(path, id_column, text_column))
-
-
-def iter_comments(
-    path: Path, id_column: str = "id", text_column: str = "comment_text", chunk_rows: int = 8192
-) -> Iterator[pd.DataFrame]:
-    """Yield what `read_comments` returns in chunks, for files larger than memory."""
+def iter_comments(path: Path, id_column: str, text_column: str) -> Iterator[pd.DataFrame]:
+    """Yield the ids and texts of any CSV in chunks, for files larger than memory."""
     row_of_id: dict[str, int] = {}
-    for chunk in read_chunks(path, chunk_rows):
+    for chunk in read_chunks(path, CHUNK_ROWS):
         _require_columns(path, chunk, id_column, text_column)
-        _check_ids(path, chunk[id_column], row_of_id)
+        check_ids(path, chunk[id_column], row_of_id)
         yield chunk[[id_column, text_column]]
 
 
-def read_labels(
-    path: Path, id_column: str = "id", label_names: list[str] | None = None
-) -> pd.DataFrame:
+def read_labels(path: Path, id_column: str = "id") -> pd.DataFrame:
     """Read ids and labels: 0, 1, or -1 in a whole row that Kaggle does not score."""
-    table, names = _read_labelled(path, id_column, label_names=label_names)
-    table[names] = _parse_labels(path, table[names], {"0": 0, "1": 1, "-1": UNSCORED})
+    table, names = _read_labelled(path, id_column)
+    labels = _parse_labels(path, table[names], {"0": 0, "1": 1, "-1": UNSCORED})
+    scored = labels != UNSCORED
+    whole_row = scored.eq(scored.any(axis=1), axis=0)
+    check_cells(path, labels, whole_row, "must fill a whole row, which is then not scored")
+    table[names] = labels
     return table
 
 
 def read_scores(path: Path, id_column: str = "id") -> pd.DataFrame:
     """Read ids and probabilities, for example a submission."""
     table, names = _read_labelled(path, id_column)
-    scores = table[names].apply(pd.to_numeric, errors="coerce")
-    fault = "is not a probability; write a number from 0 to 1"
-    check_cells(path, table[names], (scores >= 0) & (scores <= 1), fault)
-    table[names] = scores
+    table[names] = parse_probabilities(path, table[names])
     return table
 
 
 def write_scores(
     path: Path, ids: pd.Series, probabilities: np.ndarray, label_names: list[str], digits: int = 9
 ) -> None:
-    """Write ids and probabilities, (N, L), with `digits` significant digits.
-
-    9 digits keep every float32 apart, and 17 every float64; with fewer, ranks would be lost.
-    """
-    table = pd.DataFrame(probabilities, columns=label_names)
-    table.insert(0, ids.name, list(ids))
+    """Write ids and probabilities, (N, L). 9 digits tell all float32 apart, and 17 all float64."""
+    table = pd.DataFrame(probabilities, pd.Index(ids), label_names)
     with files.replacing(path) as temporary:
-        table.to_csv(temporary, index=False, float_format=f"%.{digits}g")
+        table.to_csv(temporary, float_format=f"%.{digits}g")
 
 
-def _read_labelled(
-    path: Path, id_column: str, text_column: str | None = None, label_names: list | None = None
-) -> tuple[pd.DataFrame, list[str]]:
-    """Read a table and the names of its label columns: all others, or exactly `label_names`."""
-    table = read_table(path)
-    if label_names is not None:
-        _require_exactly(path, table, [id_column, *label_names])
-    others = [id_column] if text_column is None else [id_column, text_column]
-    _require_columns(path, table, *others)
-    _check_ids(path, table[id_column], {})
-    names = [name for name in table.columns if name not in others]
+def align(
+    path: Path, table: pd.DataFrame, columns: list[str], other_path: Path | str, ids: pd.Series
+) -> pd.DataFrame:
+    """Return a table in the order of `ids`; refuse other columns, or ids that one side lacks."""
+    if list(table) != columns:
+        faults = [f"missing {show(name)}" for name in columns if name not in table]
+        faults += [f"extra {show(name)}" for name in table if name not in columns]
+        fault = f"columns differ from other files' ({', '.join(faults[:10]) or 'another order'})"
+        raise InputError(f"{path}: {fault}; write exactly {show_all(columns)}")
+    sides = [(path, table[ids.name]), (other_path, ids)]
+    for (here, some), (there, others) in (sides, sides[::-1]):
+        fault = f"is not in {there}; both must have the same ids (take them from one download)"
+        check_cells(here, some.to_frame(), some.isin(others).to_frame(), fault)
+    return table.set_index(ids.name).reindex(ids).reset_index()
+
+
+def check_ids(path: Path, ids: pd.Series, row_of_id: dict[str, int]) -> None:
+    """Refuse empty ids and those that are in `row_of_id` already; add all others to it."""
+    for row, value in zip(ids.index + 1, ids, strict=True):
+        fault = "" if value.strip() else "an empty id; give the row an id"
+        first = row_of_id.setdefault(value, row)
+        if first != row:
+            fault = f"id {show(value)} is in row {first} already; remove one of them"
+        if fault:
+            raise InputError(f"{path}: row {row}, column {show(ids.name)}: {fault}")
+
+
+def parse_probabilities(path: Path, table: pd.DataFrame) -> pd.DataFrame:
+    """Return all cells as numbers; an InputError reports the first that is no probability."""
+    scores = table.apply(pd.to_numeric, errors="coerce")
+    fault = "is not a probability; write a number from 0 to 1"
+    check_cells(path, table, (scores >= 0) & (scores <= 1), fault)
+    return scores
+
+
+def _read_labelled(path: Path, id_column: str, *text: str) -> tuple[pd.DataFrame, list[str]]:
+    """Read a table; return it and the names of its labels: all columns but ids and text."""
+    table = pd.concat(read_chunks(path))
+    _require_columns(path, table, id_column, *text)
+    check_ids(path, table[id_column], {})
+    names = [name for name in table if name not in (id_column, *text)]
     if not names:
         raise InputError(f"{path}: no label columns; add a column per label")
     return table, names
 
 
 def _require_columns(path: Path, table: pd.DataFrame, *columns: str) -> None:
+    remedy = "set id_column and text_column, or rename the columns"
     for column in columns:
         if column not in table:
-            fault = f"no column {show(column)}; found {show_all(list(table))}"
-            raise InputError(f"{path}: {fault}; rename it, or set id_column and text_column")
+            found = show_all(list(table))
+            raise InputError(f"{path}: no column {show(column)}; found {found}; {remedy}")
         if columns.count(column) > 1:
-            fault = f"column {show(column)} cannot hold both ids and text"
-            raise InputError(f"{path}: {fault}; set id_column and text_column to two columns")
-
-
-def _require_exactly(path: Path, table: pd.DataFrame, columns: list[str]) -> None:
-    if list(table) != columns:
-        faults = [f"missing {show(name)}" for name in columns if name not in table]
-        faults += [f"extra {show(name)}" for name in table if name not in columns]
-        fault = f"columns do not match train's ({', '.join(faults[:10]) or 'another order'})"
-        raise InputError(f"{path}: {fault}; write exactly {show_all(columns)}")
-
-
-def _check_ids(path: Path, ids: pd.Series, row_of_id: dict[str, int]) -> None:
-    """Refuse empty ids and those that are in `row_of_id` already; add all others to it."""
-    filled = ids.str.strip() != ""
-    check_cells(path, ids.to_frame(), filled.to_frame(), "is an empty id; give the row an id")
-    for row, value in zip(ids.index + 1, ids, strict=True):
-        first = row_of_id.setdefault(value, row)
-        if first != row:
-            fault = f"id {show(value)} is in row {first} already; remove one of them"
-            raise InputError(f"{path}: row {row}, column {show(ids.name)}: {fault}")
-
-
-def _check_same_ids(*tables: tuple[Path, pd.Series]) -> None:
-    """Refuse an id that only one of two tables has."""
-    for (path, ids), (other_path, other_ids) in (tables, tables[::-1]):
-        fault = f"is not in {other_path}; take both files from one download"
-        check_cells(path, ids.to_frame(), ids.isin(other_ids).to_frame(), fault)
+            raise InputError(f"{path}: {show(column)} cannot hold both ids and text; {remedy}")
 
 
 def _parse_labels(path: Path, table: pd.DataFrame, values: dict[str, int]) -> pd.DataFrame:
     labels = table.apply(lambda column: column.map(values))
     check_cells(path, table, labels.notna(), f"is not a label; write {' or '.join(values)}")
-    scored = labels != UNSCORED
-    whole_row = scored.eq(scored.any(axis=1), axis=0)
-    check_cells(path, table, whole_row, "must fill a whole row, which is then not scored")
     return labels.astype(np.int8)

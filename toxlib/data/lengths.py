@@ -2,7 +2,7 @@
 
 import numpy as np
 import pandas as pd
-from transformers import PreTrainedConfig
+from transformers import PreTrainedConfig as Config
 
 from toxlib.data.batching import micro_batches
 
@@ -10,24 +10,19 @@ LENGTHS = (128, 256, 512, 1024, 2048, 3048, 4096)
 
 
 def truncation_table(
-    lengths: np.ndarray, chosen: int, batch_size: int, token_budget: int, seed: int = 0
+    lengths: np.ndarray, chosen: int, batch_size: int, token_budget: int
 ) -> pd.DataFrame:
     """Count what each `max_length` cuts, and which share of the computed tokens is not padding.
 
-    "useful in random batches" pads random batches of `batch_size` to their longest comment.
-    "useful as trained here" cuts the same batches into micro-batches under the token budget, as
-    training does, for encoders that compute padding; an unpadded Longformer has 100 %.
-
-    Args:
-        lengths: tokens per comment, nothing cut, (N,).
-        chosen: the recipe's `max_length`, which gets a row of its own.
+    `lengths` are the tokens per comment, nothing cut, (N,). Random batches are padded to their
+    longest comment. Training cuts them into micro-batches first if the encoder computes padding;
+    an unpadded Longformer has 100 %.
     """
-    shuffled = np.random.default_rng(seed).permutation(lengths)
-    starts = range(0, len(shuffled), batch_size)
+    shuffled = np.random.default_rng(0).permutation(lengths)
     rows = {}
     for limit in sorted({*LENGTHS, chosen}):
         kept = np.minimum(shuffled, limit)
-        batches = [kept[start : start + batch_size] for start in starts]
+        batches = np.split(kept, range(batch_size, len(kept), batch_size))
         micro = [batch[group] for batch in batches for group in micro_batches(batch, token_budget)]
         rows[limit] = {
             "comments cut": int((lengths > limit).sum()),
@@ -35,7 +30,7 @@ def truncation_table(
             "tokens cut (%)": 100 * (1 - kept.sum() / lengths.sum()),
             "useful if padded to max_length (%)": 100 * kept.mean() / limit,
             "useful in random batches (%)": 100 * kept.sum() / _padded_tokens(batches),
-            "useful as trained here (%)": 100 * kept.sum() / _padded_tokens(micro),
+            "useful in micro-batches (%)": 100 * kept.sum() / _padded_tokens(micro),
         }
     return pd.DataFrame(rows).T.rename_axis("max_length").astype({"comments cut": int})
 
@@ -45,19 +40,14 @@ def _padded_tokens(batches: list[np.ndarray]) -> int:
     return sum(len(lengths) * int(lengths.max()) for lengths in batches)
 
 
-def recommend(table: pd.DataFrame, longest: int | None, tolerated: float = 1.0) -> int:
-    """Return the shortest `max_length` that cuts at most `tolerated` per cent of the comments.
-
-    It is at most `longest`, the number of the encoder's positions (None: no limit).
-    """
+def recommend(table: pd.DataFrame, longest: int | None) -> int:
+    """Return the shortest `max_length`, up to the encoder's `longest`, that cuts at most 1 %."""
     possible = table[table.index <= (longest or table.index.max())]
-    enough = possible.index[possible["comments cut (%)"] <= tolerated]
+    enough = possible.index[possible["comments cut (%)"] <= 1]
     return int(enough.min() if len(enough) else possible.index.max())
 
 
-def epoch_hours(
-    lengths: np.ndarray, limits: pd.Index, config: PreTrainedConfig, rate: float
-) -> list[float]:
+def epoch_hours(lengths: np.ndarray, limits: pd.Index, config: Config, rate: float) -> list[float]:
     """Return the hours that an epoch takes at `rate`, in FLOP/s, for each of the `limits`.
 
     Padding is not counted. Forward and backward pass together cost three forward passes.
@@ -65,11 +55,10 @@ def epoch_hours(
     return [3 * _forward_flop(np.minimum(lengths, t), config).sum() / rate / 3600 for t in limits]
 
 
-def _forward_flop(tokens: np.ndarray, config: PreTrainedConfig) -> np.ndarray:
+def _forward_flop(tokens: np.ndarray, config: Config) -> np.ndarray:
     """Count the operations for comments of these lengths; multiply-and-add counts as two."""
-    hidden = config.hidden_size
+    hidden, layers = config.hidden_size, config.num_hidden_layers
     inner = getattr(config, "intermediate_size", 4 * hidden)
-    layers = config.num_hidden_layers
     weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
     window = getattr(config, "attention_window", None)
     span = tokens if window is None else np.minimum(tokens, np.max(window) + 1)

@@ -7,6 +7,7 @@ of the rows (in the real data, threats are on 0.3 %), so the scores say nothing 
 """
 
 import re
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -16,12 +17,7 @@ from toxlib import files
 
 LABELS = ("toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate")
 TRAIN_ROWS, TEST_ROWS, UNSCORED_ROWS, COPIED_ROWS = 2000, 500, 100, 25
-NOISE_SHARE = 0.04
-HARD_SHARE = 0.35
-SEVERE_SHARE = {2: 0.05, 3: 0.6}
-"""The share of comments that get severe_toxic as well, by the number of their labels."""
-LONG_FROM = 30
-"""A comment with more harmless sentences than this is certainly longer than 512 tokens."""
+LONG_FROM = 30  # comments with more harmless sentences are certainly longer than 512 tokens
 NUMBERS = {"n": (2, 9), "page": (10, 250), "year": (1890, 2018)}
 """Slots that are filled by a random number: the smallest, and one more than the largest."""
 PHRASES = Path(__file__).with_name("sample_phrases.json")
@@ -31,30 +27,27 @@ PHRASES = Path(__file__).with_name("sample_phrases.json")
 def write_sample(folder: Path, seed: int = 0) -> Path:
     """Write Kaggle's four files, always the same bytes for the same seed, and return `folder`."""
     rng = np.random.default_rng(seed)
-    table = _Author(rng).table(TRAIN_ROWS + TEST_ROWS)
+    table = _Author(rng, files.read_json(PHRASES, "install toxlib again")).table()
     train, test = table[:TRAIN_ROWS], table[TRAIN_ROWS:]
     truth = test.drop(columns="comment_text").reset_index(drop=True)
     truth.loc[rng.permutation(TEST_ROWS)[:UNSCORED_ROWS], list(LABELS)] = -1
-    tables = {
-        "train": train,
-        "test": test[["id", "comment_text"]],
-        "test_labels": truth,
-        "sample_submission": truth.assign(**dict.fromkeys(LABELS, 0.5)),
-    }
+    tables = {"train": train, "test": test[["id", "comment_text"]], "test_labels": truth}
+    tables["sample_submission"] = truth.assign(**dict.fromkeys(LABELS, 0.5))
     for name, content in tables.items():
         with files.replacing(folder / f"{name}.csv") as temporary:
             content.to_csv(temporary, index=False, lineterminator="\n")
     return folder
 
 
+@dataclass
 class _Author:
     """Makes up comments. Any change in the order of the random draws changes the sample."""
 
-    def __init__(self, rng: np.random.Generator):
-        self.rng = rng
-        self.phrases = files.read_json(PHRASES, "install toxlib again")
+    rng: np.random.Generator
+    phrases: dict
 
-    def table(self, rows: int) -> pd.DataFrame:
+    def table(self) -> pd.DataFrame:
+        rows = TRAIN_ROWS + TEST_ROWS
         comments = [self.comment() for _ in range(rows)]
         for copy in self.rng.permutation(rows)[:COPIED_ROWS]:
             text, labels = comments[int(self.rng.integers(rows))]
@@ -75,12 +68,11 @@ class _Author:
         sentences += [self.sentence(self.phrases["toxic"][label]) for label in labels]
         if count <= LONG_FROM:
             sentences = [sentences[i] for i in self.rng.permutation(len(sentences))]
-            if not labels and self.rng.random() < HARD_SHARE:
+            if not labels and self.rng.random() < 0.35:
                 place = int(self.rng.integers(len(sentences) + 1))
                 sentences.insert(place, self.hard_negative())
-        text = sentences[0]
-        for sentence in sentences[1:]:
-            text += self.pick(self.phrases["separators"]) + sentence
+        separators = self.phrases["separators"]
+        text = sentences[0] + "".join(self.pick(separators) + s for s in sentences[1:])
         if count <= LONG_FROM:
             text += self.sentence(self.phrases["signatures"])
         if self.rng.random() < (0.12 if labels else 0.02):
@@ -104,22 +96,21 @@ class _Author:
 
     def annotate(self, labels: list[str]) -> list[str]:
         """Add severe_toxic to some comments, and make mistakes as annotators do."""
-        if self.rng.random() < SEVERE_SHARE.get(len(labels), 0):
+        if self.rng.random() < {2: 0.05, 3: 0.6}.get(len(labels), 0):
             labels = [*labels, "severe_toxic"]
-        if self.rng.random() < NOISE_SHARE:
+        if self.rng.random() < 0.04:
             return [] if labels else ["toxic", "insult"]
         return labels
 
     def sentence(self, templates: list[str]) -> str:
         """Pick a template and fill its slots, except {quote}, which `hard_negative` fills."""
-        template = self.pick(templates)
-        text = re.sub(r"\{(?!quote)(\w+)\}", lambda slot: self.word(slot[1]), template)
+        text = re.sub(r"\{(?!quote)(\w+)\}", self.fill, self.pick(templates))
         return text[:1].upper() + text[1:]
 
-    def word(self, slot: str) -> str:
-        if slot in NUMBERS:
-            return str(self.rng.integers(*NUMBERS[slot]))
-        return self.pick(self.phrases["words"][slot])
+    def fill(self, slot: re.Match) -> str:
+        if slot[1] in NUMBERS:
+            return str(self.rng.integers(*NUMBERS[slot[1]]))
+        return self.pick(self.phrases["words"][slot[1]])
 
     def pick(self, options: list[str]) -> str:
         return options[int(self.rng.integers(len(options)))]

@@ -1,7 +1,4 @@
-"""Split the rows: which comments each model is trained on and judged on, and which are set aside.
-
-A split is a `HoldOut`, with one validation set, or a `KFold`, which holds out each row once.
-"""
+"""Split the rows: which comments a model is trained on and judged on, and which are set aside."""
 
 import warnings
 from dataclasses import dataclass, fields
@@ -12,16 +9,14 @@ import pandas as pd
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 
 from toxlib import files
-from toxlib.data.csv_files import check_cells, read_table
+from toxlib.data.csv_files import check_cells, read_chunks
 from toxlib.data.duplicates import near_duplicate_groups
 from toxlib.errors import InputError, show_all
 
 FEWEST_COMMENTS, FEWEST_ON_A_SIDE = 20, 5
 NONE = -1
-VALIDATION_PARTS = 5
-"""Parts of a single validation set. What is fitted on four of them is applied to the fifth."""
-SET_ASIDE_PARTS = 10
-"""One in ten of a fold's training rows is set aside: no model of that fold trains on it."""
+VALIDATION_PARTS = 5  # of a single validation set; what is fitted on four is applied to the fifth
+SET_ASIDE_PARTS = 10  # one in ten of a fold's training rows is set aside
 
 
 class Split:
@@ -34,7 +29,6 @@ class Split:
 
     @property
     def folds(self) -> range:
-        """The numbers of the folds, 0 to K-1."""
         return range(int(self.fold.max()) + 1)
 
     @property
@@ -57,20 +51,16 @@ class Split:
 
 @dataclass(frozen=True)
 class HoldOut(Split):
-    """One validation set in parts; the only model trains on all other rows, none is set aside."""
+    """One validation set in parts. The only model is trained on all other rows."""
 
-    part: np.ndarray
-    """(N,): the row's part of the validation set, 0 to 4, or -1 if the row is trained on."""
+    part: np.ndarray  # (N,): the row's part of the validation set, 0 to 4; -1 if trained on
+    set_aside_for = NONE
     chooses_epoch = True
     note = "Somewhat optimistic: the epoch was chosen on the validation rows."
 
     @property
     def fold(self) -> np.ndarray:
         return np.where(self.part == NONE, NONE, 0)
-
-    @property
-    def set_aside_for(self) -> np.ndarray:
-        return np.full(len(self.part), NONE)
 
     def parts(self) -> list[tuple[int, np.ndarray, np.ndarray]]:
         masks = [self.part == part for part in range(VALIDATION_PARTS)]
@@ -85,10 +75,8 @@ class KFold(Split):
     of the other folds would not do, because the models that made them were trained on fold k.
     """
 
-    fold: np.ndarray
-    """(N,): the fold that holds the row out, 0 to K-1."""
-    set_aside_for: np.ndarray
-    """(N,): the fold that the row is set aside for, or -1; ignored if that fold holds it out."""
+    fold: np.ndarray  # (N,): the fold that holds the row out, 0 to K-1
+    set_aside_for: np.ndarray  # (N,): a fold, or -1; ignored if that fold holds the row out
     chooses_epoch = False
     note = "Out-of-fold: no model was trained on the rows that it is judged on."
 
@@ -96,13 +84,10 @@ class KFold(Split):
         return [(fold, self.held_out(fold), self.set_aside(fold)) for fold in self.folds]
 
 
-def make_split(
-    texts: list[str], labels: np.ndarray, folds: int, validation_fraction: float, seed: int
-) -> Split:
-    """Draw a `HoldOut` if `folds` is 1, else a `KFold`, stratified over the labels, (N, L).
+def make_split(texts: list[str], labels: np.ndarray, folds: int, share: float, seed: int) -> Split:
+    """Draw a `HoldOut` of a `share` of the comments if `folds` is 1, else a `KFold`.
 
-    Identical and nearly identical comments get the same role. A `HoldOut` holds out a share of
-    `validation_fraction`. Too few distinct comments raise an InputError, here and below.
+    Both are stratified over the labels, (N, L). Nearly identical comments get the same role.
     """
     groups = near_duplicate_groups(texts)
     count = len(np.unique(groups))
@@ -110,7 +95,7 @@ def make_split(
     if count < FEWEST_COMMENTS:
         raise InputError(f"{fault} to split; give at least {FEWEST_COMMENTS}")
     if folds == 1:
-        rows = draw_validation(labels, groups, validation_fraction, seed)
+        rows = draw_validation(labels, groups, share, seed)
         part = np.full(len(texts), NONE)
         part[rows] = stratified_folds(labels[rows], groups[rows], VALIDATION_PARTS, seed)
         return HoldOut(part)
@@ -118,61 +103,49 @@ def make_split(
     fold = stratified_folds(labels, groups, folds, seed)
     split = KFold(fold, np.where(aside < folds, aside, NONE))
     if not all(split.set_aside(k).any() and split.trained_on(k).any() for k in split.folds):
-        fault = f"{fault} for {folds} folds with rows set aside in each"
+        fault += f" for {folds} folds with rows set aside in each"
         raise InputError(f"{fault}; set folds=1, or give more comments")
     return split
 
 
 def stratified_folds(labels: np.ndarray, groups: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """Return the fold of each row, (N,), 0 to K-1, stratified over the labels, (N, L).
-
-    Rows with the same number in `groups`, (N,), share a fold.
-    """
-    strata, group_of_row = _strata(labels, groups)
-    if len(strata) < folds:
-        raise InputError(f"{len(strata)} distinct comments are too few for {folds} folds")
+    """Return each row's fold, (N,), stratified over the labels, (N, L); a group is in one fold."""
     splitter = MultilabelStratifiedKFold(n_splits=folds, shuffle=True, random_state=seed)
-    fold_of_group = np.empty(len(strata), dtype=int)
-    for fold, (_, held_out) in enumerate(splitter.split(strata, strata)):
-        fold_of_group[held_out] = fold
-    return fold_of_group[group_of_row]
+    return np.argmax(_draw(splitter, labels, groups), axis=0)  # each row is held out once
 
 
-def draw_validation(
-    labels: np.ndarray, groups: np.ndarray, fraction: float, seed: int
-) -> np.ndarray:
+def draw_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed: int) -> np.ndarray:
     """Return True for each validation row, (N,), stratified over the labels, (N, L).
 
-    Rows with the same number in `groups`, (N,), stay on one side; `fraction` is the share of the
-    groups to hold out. A warning names each label that has too few comments for both sides.
+    `share` is that of the groups to hold out; a group stays on one side. A warning names each
+    label that has too few comments for both sides.
     """
-    if not 0 < fraction < 1:
-        raise InputError(f"validation_fraction={fraction}: set it between 0 and 1, such as 0.1")
-    strata, group_of_row = _strata(labels, groups)
-    for label, positives in enumerate(strata[:, :-1].sum(axis=0, dtype=int), start=1):
+    for label, column in enumerate(labels.T, start=1):
+        positives = len(np.unique(groups[column == 1]))
         if positives < 2:
             fault = f"label column {label} has {positives} positive comments"
             warnings.warn(f"{fault}, too few for both sides of the split", stacklevel=2)
-    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=fraction, random_state=seed)
-    _, held_out = next(splitter.split(strata, strata))
-    if min(len(held_out), len(strata) - len(held_out)) < FEWEST_ON_A_SIDE:
-        fault = f"{len(held_out)} of {len(strata)} distinct comments would be held out"
+    splitter = MultilabelStratifiedShuffleSplit(n_splits=1, test_size=share, random_state=seed)
+    held_out = _draw(splitter, labels, groups)[0]
+    drawn, count = len(np.unique(groups[held_out])), len(np.unique(groups))
+    if min(drawn, count - drawn) < FEWEST_ON_A_SIDE:
+        fault = f"train: {drawn} of {count} distinct comments would be held out"
         remedy = f"each side needs {FEWEST_ON_A_SIDE}, so change validation_fraction"
-        raise InputError(f"train: {fault}; {remedy}")
-    return np.isin(group_of_row, held_out)
+        raise InputError(f"{fault}; {remedy}")
+    return held_out
 
 
-def _strata(labels: np.ndarray, groups: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels of each group, (groups, L + 1), and each row's group among them, (N,).
+def _draw(splitter, labels: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    """Return the rows that each split holds out, (splits, N), with all rows of a group together.
 
     iterative-stratification (Sechidis 2011) cannot keep rows together, so we give it one row per
     group, with all labels of the group's comments. The last column means "no label"; without it,
     the comments without labels would not be spread evenly.
     """
-    distinct, group_of_row = np.unique(groups, return_inverse=True)
-    strata = np.zeros((len(distinct), labels.shape[1]), dtype=labels.dtype)
-    np.maximum.at(strata, group_of_row, labels)
-    return np.hstack([strata, 1 - strata.max(axis=1, keepdims=True)]), group_of_row
+    strata = pd.DataFrame(labels).groupby(groups).max().to_numpy()
+    strata = np.hstack([strata, 1 - strata.max(axis=1, keepdims=True)])  # (groups, L + 1)
+    group_of_row = np.unique(groups, return_inverse=True)[1]
+    return np.stack([np.isin(group_of_row, drawn) for _, drawn in splitter.split(strata, strata)])
 
 
 def write_split(path: Path, ids: pd.Series, split: Split) -> None:
@@ -185,8 +158,8 @@ def read_split(path: Path, ids: pd.Series, folds: int) -> Split:
     """Read a saved split into `folds` folds; an InputError if it is not one of these ids."""
     kind, limit = (HoldOut, VALIDATION_PARTS) if folds == 1 else (KFold, folds)
     columns = [field.name for field in fields(kind)]
-    table = read_table(path)
-    if list(table.columns) != [ids.name, *columns]:
+    table = pd.concat(read_chunks(path))
+    if list(table) != [ids.name, *columns]:
         raise InputError(f"{path}: columns must be {show_all([ids.name, *columns])}; delete it")
     if list(table[ids.name]) != list(ids):
         raise InputError(f"{path}: its ids are not those of the training file; delete it")

@@ -8,17 +8,12 @@ INNER_LETTERS = re.compile(r"(?<=[^\W_]|[\u0300-\u036f])[^\W\d_]")
 
 
 def prepare(texts: Iterable[str]) -> list[str]:
-    """Normalise the white space of each comment. Every part of a run uses these texts."""
-    return [normalize_whitespace(text) for text in texts]
-
-
-def normalize_whitespace(text: str) -> str:
-    """Replace each run of white space by one space.
+    """Replace each run of white space by one space. Every part of a run uses these texts.
 
     Copies of the data exist in which newlines were replaced by spaces, with other label rates. A
     model that reads newlines would learn which copy a row is from.
     """
-    return " ".join(text.split())
+    return [" ".join(text.split()) for text in texts]
 
 
 def mask(text: str) -> str:

@@ -2,29 +2,22 @@
 
 from pathlib import Path
 
-import datasets
 import numpy as np
-from transformers import PreTrainedTokenizerBase
+from datasets import Dataset, disable_progress_bars
+from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from toxlib.progress import progress
 
 
-def tokenize(
-    texts: list[str],
-    tokenizer: PreTrainedTokenizerBase,
-    cache_file: Path,
-    labels: np.ndarray | None = None,
-) -> datasets.Dataset:
-    """Tokenise N comments, cut at `tokenizer.model_max_length`, into the Arrow file `cache_file`.
+def tokenize(texts: list[str], tokenizer: Tokenizer, path: Path, labels: np.ndarray) -> Dataset:
+    """Tokenise N comments, cut at `tokenizer.model_max_length`, into the Arrow file `path`.
 
-    The N rows have `input_ids`, `length` (in tokens) and, if given, `labels`, (N, L), as floats,
-    which binary cross-entropy needs. They are mapped from the file: memory does not grow with N.
+    The rows have `input_ids`, `length` (in tokens) and `labels`, (N, L), as floats, which binary
+    cross-entropy needs. They are mapped from the file, so that memory does not grow with N.
     """
-    columns = {"text": texts}
-    if labels is not None:
-        columns["labels"] = labels.astype(np.float32).tolist()
-    datasets.disable_progress_bars()  # our bar is also readable in the log of a headless run
-    cache_file.parent.mkdir(parents=True, exist_ok=True)
+    columns = {"text": texts, "labels": labels.astype(np.float32).tolist()}
+    disable_progress_bars()  # our bar is also readable in the log of a headless run
+    path.parent.mkdir(parents=True, exist_ok=True)
     with progress(total=len(texts), description="Tokenise") as bar:
 
         def encode(batch: dict[str, list]) -> dict[str, list]:
@@ -32,17 +25,17 @@ def tokenize(
             bar.update(len(ids))
             return {"input_ids": ids, "length": [len(row) for row in ids]}
 
-        return datasets.Dataset.from_dict(columns).map(
+        return Dataset.from_dict(columns).map(
             encode,
             batched=True,
             remove_columns=["text"],
-            cache_file_name=str(cache_file),
+            cache_file_name=str(path),
             load_from_cache_file=False,
-            new_fingerprint=cache_file.stem,  # the default would pickle `encode` and its bar
+            new_fingerprint=path.stem,  # the default would pickle `encode` and its bar
         )
 
 
-def token_lengths(texts: list[str], tokenizer: PreTrainedTokenizerBase) -> np.ndarray:
+def token_lengths(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
     """Return the tokens per comment, with special tokens and nothing cut: (N,)."""
     lengths = []
     with progress(total=len(texts), description="Count tokens") as bar:

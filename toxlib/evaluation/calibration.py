@@ -1,7 +1,7 @@
 """Calibrate probabilities: of comments with a score of 0.8, about 80 % should have the label."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import pandas as pd
@@ -43,7 +43,7 @@ class Calibrator:
 
     @classmethod
     def from_json(cls, content: dict, label_names: Sequence[str]) -> "Calibrator":
-        """Return the calibrator that `to_json` stored; raises a KeyError for other labels."""
+        """Return the calibrator that `to_json` stored; raise a KeyError for other labels."""
         rows = [content[name] for name in label_names]
         slope = np.array([float(row["slope"]) for row in rows])
         return cls(slope, np.array([float(row["intercept"]) for row in rows]))
@@ -52,32 +52,33 @@ class Calibrator:
 def _fit_column(labels: np.ndarray, logits: np.ndarray) -> tuple[float, float]:
     """Fit slope and intercept of one label by logistic regression, with Platt's targets.
 
-    The targets are a little above 0 and below 1. With 0 and 1 themselves, a few rows that one
-    threshold separates would get probabilities of 0 and 1.
+    With 0 and 1 as targets, a few rows that one threshold separates would become certain.
     """
     positives, negatives = int(labels.sum()), int((labels == 0).sum())
     if not positives or not negatives:
         return 1.0, 0.0
     target = np.where(labels == 1, (positives + 1) / (positives + 2), 1 / (negatives + 2))
     # scikit-learn takes classes and no targets, so each row enters as 1 and as 0, weighted.
-    twice = np.concatenate([logits, logits])[:, None]
-    classes = np.repeat([1, 0], len(labels))
+    twice, classes = np.tile(logits, 2)[:, None], np.repeat([1, 0], len(labels))
     weights = np.concatenate([target, 1 - target])
     fitted = LogisticRegression(C=np.inf, max_iter=1000).fit(twice, classes, weights)
-    slope = float(fitted.coef_[0, 0])
-    return (slope, float(fitted.intercept_[0])) if slope > 0 else (1.0, 0.0)
+    slope, intercept = float(fitted.coef_[0, 0]), float(fitted.intercept_[0])
+    return (slope, intercept) if slope > 0 else (1.0, 0.0)
 
 
 def calibrate_parts(parts: list[Part]) -> list[Part]:
-    """Fit a calibrator on each part's rows to fit on, and apply it to the part."""
-    return [p.transform(Calibrator.fit(p.fit_labels, p.fit_probabilities)) for p in parts]
+    """Calibrate each part's held-out rows, with a calibrator fitted on its rows to fit on."""
+    calibrated = []
+    for part in parts:
+        calibrate = Calibrator.fit(part.fit_labels, part.fit_probabilities)
+        calibrated.append(replace(part, probabilities=calibrate(part.probabilities)))
+    return calibrated
 
 
 def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the mean gap between mean score and share of positives in ten bins of the N rows.
 
-    Bins hold equally many rows (Nixon 2019). With bins of equal width, one bin would hold almost
-    all rows of a rare label.
+    Bins hold equally many rows (Nixon 2019); equal widths would put almost all rows in one bin.
     """
     order = np.argsort(probabilities, kind="stable")
     bins = [rows for rows in np.array_split(order, 10) if len(rows)]
@@ -88,16 +89,13 @@ def expected_calibration_error(labels: np.ndarray, probabilities: np.ndarray) ->
 def calibration_report(
     labels: np.ndarray, parts: list[Part], label_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a row per label: Brier score and calibration error before and after calibration.
-
-    `labels` are those of all held-out rows, (N, L). The parts are not calibrated yet.
-    """
-    table = {}
+    """Return each label's Brier score and calibration error, before and after calibration."""
+    table = pd.DataFrame(index=pd.Index(label_names, name="label"))
     for when, scores in (("before", join(parts)), ("after", join(calibrate_parts(parts)))):
         columns = list(zip(labels.T, scores.T, strict=True))
         table[f"Brier {when}"] = [brier_score_loss(y, p) for y, p in columns]
         table[f"ECE {when}"] = [expected_calibration_error(y, p) for y, p in columns]
-    return pd.DataFrame(table, index=pd.Index(label_names, name="label"))
+    return table
 
 
 def meaning_of(score: float, labels: np.ndarray, probabilities: np.ndarray, name: str) -> str:
@@ -107,8 +105,6 @@ def meaning_of(score: float, labels: np.ndarray, probabilities: np.ndarray, name
     about = f"scored {score - 0.05:.2f} to {score + 0.05:.2f} for {name!r}"
     if not count:
         return f"No held-out comment was {about}, so we cannot say what such a score means."
-    interval = binomtest(positives, count).proportion_ci(method="wilson")
-    return (
-        f"Of {count} held-out comments {about}, {positives} carry the label: "
-        f"{positives / count:.0%} (95 % interval {interval.low:.0%} to {interval.high:.0%})."
-    )
+    low, high = binomtest(positives, count).proportion_ci(method="wilson")
+    share = f"{positives / count:.0%} (95 % interval {low:.0%} to {high:.0%})"
+    return f"Of {count} held-out comments {about}, {positives} carry the label: {share}."

@@ -13,6 +13,7 @@ from scipy.sparse import csr_array
 
 from toxlib.evaluation.metrics import evaluate, row_losses
 
+RESAMPLES = 1000
 BLOCK_WEIGHTS = 2_000_000  # weights that are held at a time, to limit memory
 
 
@@ -28,37 +29,24 @@ class Interval:
         return f"{self.estimate:.4f} [{self.low:.4f}, {self.high:.4f}]"
 
 
-def bootstrap(
-    labels: np.ndarray,
-    probabilities: np.ndarray,
-    metric: str = "auc",
-    resamples: int = 1000,
-    seed: int = 0,
-) -> Interval:
-    """Return the score of (N, L) predictions with its interval.
-
-    `metric` is "auc", the mean column-wise AUC; "log_loss"; or "pooled_auc", which ranks all N · L
-    decisions together. That suits few comments, where single labels have hardly any pairs to rank.
-    """
-    return _interval(_scores(labels, [probabilities], metric, resamples, seed)[0])
+def bootstrap(labels: np.ndarray, probabilities: np.ndarray) -> Interval:
+    """Return the mean column-wise AUC of (N, L) predictions with its interval."""
+    return _interval(_scores(labels, [probabilities], "auc")[0])
 
 
 def paired_bootstrap(
-    labels: np.ndarray,
-    a: np.ndarray | Sequence[np.ndarray],
-    b: np.ndarray | Sequence[np.ndarray],
-    metric: str = "auc",
-    resamples: int = 1000,
-    seed: int = 0,
+    labels: np.ndarray, a: Sequence[np.ndarray], b: Sequence[np.ndarray], metric: str = "auc"
 ) -> Interval:
     """Return the score of `a` minus that of `b`, both on the same resamples, with its interval.
 
     Two models err on the same comments, so that their difference is known better than either
     score. `a` and `b` are (N, L) predictions, or sequences of them from several seeds. Scores
     are averaged over seeds; the interval does not cover how much seeds differ.
+    `metric` is "auc", the mean column-wise AUC; "log_loss"; or "pooled_auc", which ranks all N · L
+    decisions together. That suits few comments, where single labels have hardly any pairs to rank.
     """
     first, second = ([p] if np.ndim(p) == 2 else list(p) for p in (a, b))
-    scores = _scores(labels, [*first, *second], metric, resamples, seed)
+    scores = _scores(labels, [*first, *second], metric)
     return _interval(scores[: len(first)].mean(axis=0) - scores[len(first) :].mean(axis=0))
 
 
@@ -69,12 +57,9 @@ def evaluate_against(
     label_names: Sequence[str],
     note: str,
 ) -> dict:
-    """Return a model's scores beside those of `others`, with intervals, ready for JSON.
-
-    All predictions are (N, L). The note says what a reader has to keep in mind about the scores.
-    """
+    """Return a model's scores and those of others, (N, L) each, with intervals, ready for JSON."""
     predictions = [probabilities, *others.values()]
-    aucs, losses = (_scores(labels, predictions, name, 1000, 0) for name in ("auc", "log_loss"))
+    aucs, losses = (_scores(labels, predictions, metric) for metric in ("auc", "log_loss"))
     intervals = {"mean column-wise AUC": _interval(aucs[0])}
     for name, auc, loss in zip(others, aucs[1:], losses[1:], strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):
@@ -98,17 +83,15 @@ def _interval(scores: np.ndarray) -> Interval:
     return Interval(float(scores[0]), float(low), float(high))
 
 
-def _scores(
-    labels: np.ndarray, predictions: list[np.ndarray], metric: str, resamples: int, seed: int
-) -> np.ndarray:
+def _scores(labels: np.ndarray, predictions: list[np.ndarray], metric: str) -> np.ndarray:
     """Score M predictions, (N, L) each, on all rows and on the same R resamples: (M, 1 + R)."""
     functions = [_score_function(labels, p, metric) for p in predictions]
     rows = len(labels)
     scores = [[score(np.ones((rows, 1))) for score in functions]]
-    rng = np.random.default_rng(seed)  # its draws do not depend on the size of a block
+    rng = np.random.default_rng(0)  # its draws do not depend on the size of a block
     block = max(1, BLOCK_WEIGHTS // rows)
-    for start in range(0, resamples, block):
-        drawn = rng.integers(0, rows, (min(block, resamples - start), rows))
+    for start in range(0, RESAMPLES, block):
+        drawn = rng.integers(0, rows, (min(block, RESAMPLES - start), rows))
         counts = [np.bincount(draw, minlength=rows) for draw in drawn]
         weights = np.stack(counts, axis=1, dtype=float)  # (N, R)
         scores.append([score(weights) for score in functions])

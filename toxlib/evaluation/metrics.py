@@ -14,10 +14,7 @@ from toxlib.errors import show_all
 def auc_per_label(
     labels: np.ndarray, probabilities: np.ndarray, label_names: Sequence[str] | None = None
 ) -> np.ndarray:
-    """Return the ROC AUC of each label, (L,).
-
-    A label with only one class has no AUC. It gets NaN, and a warning gives its name or number.
-    """
+    """Return the ROC AUC of each label, (L,): NaN, with a warning, for a label of one class."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", UndefinedMetricWarning)  # it does not name the label
         aucs = np.atleast_1d(roc_auc_score(labels, probabilities, average=None))
@@ -46,10 +43,7 @@ def evaluate(labels: np.ndarray, probabilities: np.ndarray, label_names: Sequenc
 
 
 def tutorial_metrics(labels: np.ndarray, probabilities: np.ndarray) -> dict[str, float]:
-    """Return the three metrics of the tutorial, for a comparison with its recipes.
-
-    Its "roc_auc" is computed on pooled decisions at 0.5, so it is not the competition's metric.
-    """
+    """Return the tutorial's metrics. They score decisions, so its AUC is not the competition's."""
     decisions = (probabilities >= 0.5).astype(int)
     return {
         "f1_micro_on_thresholded_values": f1(labels, decisions, "micro"),

@@ -1,13 +1,11 @@
 """Parts: held-out predictions together with the rows that thresholds and weights are fitted on."""
 
-from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 
 import numpy as np
 from scipy.special import expit, logit
 
-SMALLEST = 1e-9
-"""Probabilities are kept this far from 0 and 1, so that their logits are finite."""
+SMALLEST = 1e-9  # probabilities are kept this far from 0 and 1, so that their logits are finite
 
 
 @dataclass(frozen=True)
@@ -18,22 +16,10 @@ class Part:
     `probabilities`. No model or fit has seen the labels of the held-out rows.
     """
 
-    rows: np.ndarray
-    """(n,): positions of the held-out rows among all validation rows."""
-    probabilities: np.ndarray
-    """(n, L): predictions for the held-out rows."""
-    fit_labels: np.ndarray
-    """(m, L): labels, 0 or 1, of the rows to fit on."""
-    fit_probabilities: np.ndarray
-    """(m, L): predictions for the rows to fit on."""
-
-    def transform(self, function: Callable[[np.ndarray], np.ndarray]) -> "Part":
-        """Return the part with `function` applied to both arrays of probabilities."""
-        return replace(
-            self,
-            probabilities=function(self.probabilities),
-            fit_probabilities=function(self.fit_probabilities),
-        )
+    rows: np.ndarray  # (n,): positions of the held-out rows among all validation rows
+    probabilities: np.ndarray  # (n, L): predictions for the held-out rows
+    fit_labels: np.ndarray  # (m, L): labels, 0 or 1, of the rows to fit on
+    fit_probabilities: np.ndarray  # (m, L): predictions for the rows to fit on
 
 
 def join(parts: list[Part]) -> np.ndarray:

@@ -8,11 +8,11 @@ import pandas as pd
 
 from toxlib import files
 from toxlib.data import kaggle
-from toxlib.errors import InputError, show, show_all
+from toxlib.errors import InputError, show
 from toxlib.evaluation import intervals, metrics
 
-SAMPLE = "the sample submission"
 SCORED_ROWS = 63_978
+# From the grader of openai/mle-bench (figures in impulse-ai/mlebench-medals).
 MEDAL_LINES = {"gold": 0.98740, "silver": 0.98668, "bronze": 0.98639, "median": 0.98079}
 DIFFERENCES = (
     ("mean_columnwise_auc", "mean column-wise AUC minus b", "AUC minus its", "+.5f"),
@@ -25,83 +25,27 @@ DIFFERENCES = (
 def write_submission(
     path: Path, ids: Sequence[str], probabilities: np.ndarray, sample: pd.DataFrame
 ) -> None:
-    """Write probabilities, (N, L), with exactly the ids, order and columns of Kaggle's sample.
-
-    Raises:
-        InputError: if the ids are not the sample's, or a value is not a probability.
-        ValueError: if `ids`, `probabilities` and the sample's columns differ in number.
-    """
+    """Write probabilities, (N, L), with exactly the ids, order and columns of Kaggle's sample."""
     id_column, *names = sample.columns
+    expected = list(sample), "the sample submission", sample[id_column]
     table = pd.DataFrame(probabilities, list(ids), names).reset_index(names=id_column)
-    table = _align(table, sample, str(path), SAMPLE)
-    check_submission(table, sample, str(path))
+    kaggle.check_ids(path, table[id_column], {})
+    table = kaggle.align(path, table, *expected)
+    scores = kaggle.parse_probabilities(path, table[names]).to_numpy()
     with files.replacing(path) as temporary:
-        kaggle.write_scores(temporary, table[id_column], table[names].to_numpy(), names)
-        check_submission(kaggle.read_scores(temporary, id_column), sample, str(path))
-
-
-def check_submission(submission: pd.DataFrame, sample: pd.DataFrame, name: str) -> None:
-    """Raise an InputError unless columns, ids and order are the sample's and values lie in [0, 1].
-
-    Messages call the submission `name`.
-    """
-    id_column, *label_names = sample.columns
-    _align(submission, sample, name, SAMPLE)
-    ids, expected = submission[id_column].to_numpy(), sample[id_column].to_numpy()
-    moved = np.flatnonzero(ids != expected)
-    if len(moved):
-        found, wanted = show(ids[moved[0]]), show(expected[moved[0]])
-        raise InputError(
-            f"{name}: row {moved[0] + 1}, column {show(id_column)}: id {found} where the sample "
-            f"has {wanted}; keep the sample's order"
-        )
-    values = submission[label_names].to_numpy()
-    bad = np.argwhere(~((values >= 0) & (values <= 1)))  # NaN fails both comparisons
-    if len(bad):
-        row, column = bad[0]
-        raise InputError(
-            f"{name}: row {row + 1}, column {show(label_names[column])}: {values[row, column]} "
-            "is not a probability; write a number from 0 to 1"
-        )
-
-
-def _align(table: pd.DataFrame, model: pd.DataFrame, name: str, where: str) -> pd.DataFrame:
-    """Return `table` in the row order of `model`. Both must have the same columns and ids."""
-    found, expected = list(table.columns), list(model.columns)
-    if found != expected:
-        raise InputError(
-            f"{name}: columns {show_all(found)} are not those of {where}: {show_all(expected)}; "
-            "rename or reorder them"
-        )
-    ids, wanted = (t[expected[0]].reset_index(drop=True) for t in (table, model))
-    for kind, bad, column, place in (
-        ("missing", ~wanted.isin(ids), wanted, where),
-        ("extra", ~ids.isin(wanted), ids, name),
-        ("repeated", ids.duplicated(), ids, name),
-    ):
-        if bad.any():
-            row = bad.argmax()
-            raise InputError(
-                f"{name}: {bad.sum()} {kind} ids, such as {show(column[row])} (row {row + 1} of "
-                f"{place}); it must have exactly the ids of {where}, each once"
-            )
-    return table.set_index(ids.name).loc[wanted].reset_index()
+        kaggle.write_scores(temporary, sample[id_column], scores, names)
+        kaggle.align(path, kaggle.read_scores(temporary, id_column), *expected)
 
 
 def score_files(
     submission: Path, labels: Path, other: Path | None = None, id_column: str = "id"
 ) -> dict:
-    """Return the `grade` of a submission by Kaggle's `test_labels.csv`.
-
-    With a second submission, return also its grade and the `paired_differences`.
-
-    Raises:
-        InputError: for missing, extra or repeated ids, other columns, or values outside [0, 1].
-    """
+    """Return the `grade` of a submission, or those of two and their `paired_differences`."""
     truth = kaggle.read_labels(labels, id_column)
     grades, scores = [], []
     for path in (submission,) if other is None else (submission, other):
-        table = _align(kaggle.read_scores(path, id_column), truth, str(path), str(labels))
+        table = kaggle.read_scores(path, id_column)
+        table = kaggle.align(path, table, list(truth), labels, truth[id_column])
         scores.append(table.iloc[:, 1:].to_numpy())
         grades.append({"submission": str(path), **grade(truth, scores[-1], str(labels))})
     if other is None:
@@ -112,20 +56,19 @@ def score_files(
 def grade(truth: pd.DataFrame, probabilities: np.ndarray, name: str = "test_labels") -> dict:
     """Return the competition's metric over the scored rows, with an interval, ready for JSON.
 
-    `truth` has an id column, L label columns, and -1 in rows that are not scored. If no row is
-    scored, raise an InputError that calls it `name`.
+    `truth` is a table as `kaggle.read_labels` returns it; error messages call it `name`.
     """
-    label_names, labels, scored = _scored(truth)
+    scored = (truth.iloc[:, 1] != kaggle.UNSCORED).to_numpy()
+    labels = truth.iloc[:, 1:].to_numpy()[scored]
     if not len(labels):
         raise InputError(f"{name}: every row is -1, not scored; take Kaggle's test_labels.csv")
-    probabilities = probabilities[scored]
-    interval = intervals.bootstrap(labels, probabilities)
-    aucs = metrics.auc_per_label(labels, probabilities, label_names)
+    interval = intervals.bootstrap(labels, probabilities[scored])
+    scores = metrics.evaluate(labels, probabilities[scored], list(truth)[1:])
     return {
         "mean_columnwise_auc": interval.estimate,
         "interval_95": [interval.low, interval.high],
-        "auc_per_label": dict(zip(label_names, aucs.tolist(), strict=True)),
-        "log_loss": metrics.mean_log_loss(labels, probabilities),
+        "auc_per_label": scores["auc_per_label"],
+        "log_loss": scores["log_loss"],
         "rows_scored": len(labels),
         "rows_unscored": len(truth) - len(labels),
         "place": medal(interval.estimate, len(labels)),
@@ -134,8 +77,9 @@ def grade(truth: pd.DataFrame, probabilities: np.ndarray, name: str = "test_labe
 
 def paired_differences(truth: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> dict:
     """Return by how much two predictions differ over the scored rows, with intervals."""
-    label_names, labels, scored = _scored(truth)
-    report = intervals.evaluate_against(labels, a[scored], {"b": b[scored]}, label_names, note="")
+    scored = (truth.iloc[:, 1] != kaggle.UNSCORED).to_numpy()
+    labels, names = truth.iloc[:, 1:].to_numpy()[scored], list(truth)[1:]
+    report = intervals.evaluate_against(labels, a[scored], {"b": b[scored]}, names, note="")
     result = {}
     for key, name, _, _ in DIFFERENCES:
         estimate, low, high = report["intervals_95"][name].values()
@@ -143,18 +87,8 @@ def paired_differences(truth: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> dic
     return result
 
 
-def _scored(truth: pd.DataFrame) -> tuple[list[str], np.ndarray, np.ndarray]:
-    """Return the labels' names, the labels of the scored rows, and which rows these are, (N,)."""
-    label_names = list(truth.columns[1:])
-    scored = truth[label_names[0]].to_numpy() != kaggle.UNSCORED
-    return label_names, truth.loc[scored, label_names].to_numpy(), scored
-
-
 def medal(score: float, rows_scored: int) -> str | None:
-    """Return where a score lies among Kaggle's medal lines; None unless all test rows are scored.
-
-    The lines are those of the grader of openai/mle-bench (figures in impulse-ai/mlebench-medals).
-    """
+    """Return where a score lies among the medal lines; None unless all test rows are scored."""
     if rows_scored != SCORED_ROWS or np.isnan(score):
         return None
     for name, line in MEDAL_LINES.items():
@@ -176,9 +110,8 @@ def format_score(result: dict) -> str:
 
 def format_grade(result: dict) -> str:
     """Format the result of `grade`, with the submission's name, for a terminal."""
-    low, high = result["interval_95"]
-    auc = result["mean_columnwise_auc"]
-    table = {"mean column-wise AUC": f"{auc:.5f} [{low:.5f}, {high:.5f}]"}
+    mean, (low, high) = result["mean_columnwise_auc"], result["interval_95"]
+    table = {"mean column-wise AUC": f"{mean:.5f} [{low:.5f}, {high:.5f}]"}
     for name, auc in result["auc_per_label"].items():
         table[f"AUC {show(name)[1:-1]}"] = f"{auc:.5f}"
     table["log loss"] = f"{result['log_loss']:.5f}"

@@ -1,7 +1,4 @@
-"""Choose a threshold per label: the score from which on a comment gets the label.
-
-The competition's metric ranks scores, so that no threshold changes it.
-"""
+"""Choose a threshold per label: the score from which on a comment gets the label."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -21,29 +18,30 @@ DEFAULT = 0.5
 class CrossFitted:
     """Thresholds chosen on some rows and applied to others."""
 
-    decisions: np.ndarray
-    """(N, L) booleans; the thresholds of each row were chosen on other rows."""
-    per_part: np.ndarray
-    """(K, L): the thresholds of each part; their spread shows how far one can be trusted."""
-    final: np.ndarray
-    """(L,): chosen on all rows, for use on new comments and never for a score on these rows."""
+    decisions: np.ndarray  # (N, L) booleans; the thresholds of each row were chosen on other rows
+    per_part: np.ndarray  # (K, L): each part's; their spread shows how far one can be trusted
+    final: np.ndarray  # (L,): chosen on all rows, for new comments, never for a score on these
+
+    def table(self, label_names: Sequence[str]) -> pd.DataFrame:
+        """Return each label's final threshold, and the lowest and the highest of the parts."""
+        spread = {"lowest": self.per_part.min(axis=0), "highest": self.per_part.max(axis=0)}
+        index = pd.Index(label_names, name="label")
+        return pd.DataFrame({"threshold": self.final, **spread}, index)
 
 
-def best_threshold(
-    labels: np.ndarray, probabilities: np.ndarray, wanted_precision: float = 0.0
-) -> float:
+def best_threshold(labels: np.ndarray, probabilities: np.ndarray, precision: float = 0.0) -> float:
     """Return the threshold of one label with the best F1 on N rows; 0.5 without a positive row.
 
-    With a wanted precision, return the lowest threshold that reaches it, or the one with the best
-    precision if none does. Thresholds lie midway between two scores, above 0 and below 1.
+    If a precision is wanted, return the lowest threshold that reaches it, or the one that comes
+    closest. Thresholds lie midway between two scores, above 0 and below 1.
     """
     if not labels.any():
         return DEFAULT
     _, alarms, misses, hits, scores = confusion_matrix_at_thresholds(labels, probabilities)
-    if wanted_precision:
-        precision = hits / (hits + alarms)
-        enough = np.flatnonzero(precision >= wanted_precision)
-        chosen = enough[-1] if len(enough) else np.argmax(precision)
+    if precision:
+        reached = hits / (hits + alarms)
+        enough = np.flatnonzero(reached >= precision)
+        chosen = enough[-1] if len(enough) else np.argmax(reached)
     else:
         chosen = np.argmax(2 * hits / (2 * hits + alarms + misses))
     scores = np.append(scores.astype(np.float64), 0.0)  # the middle may not be a float32
@@ -56,8 +54,7 @@ def best_threshold(
 def f1_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
     """Return the mean, in logits, of the best thresholds of 30 resamples (bagging, Breiman 1996).
 
-    The best threshold of a rare label depends on single rows, often by luck (Lin & Lin, CIKM
-    2023). The mean depends less on them; docs/LOG.md shows the gain.
+    A single best threshold depends on few rows if the label is rare (Lin & Lin, CIKM 2023).
     """
     rng = np.random.default_rng(0)
     draws = (rng.integers(0, len(labels), len(labels)) for _ in range(30))
@@ -65,9 +62,7 @@ def f1_threshold(labels: np.ndarray, probabilities: np.ndarray) -> float:
     return float(expit(np.mean(to_logits(np.array(chosen))))) if chosen else DEFAULT
 
 
-def choose_thresholds(
-    labels: np.ndarray, probabilities: np.ndarray, wanted_precision: float = 0.0
-) -> np.ndarray:
+def _choose(labels: np.ndarray, probabilities: np.ndarray, wanted_precision: float) -> np.ndarray:
     """Return a threshold per label, (L,): for the wanted precision, or for F1 if that is 0."""
     columns = zip(labels.T, probabilities.T, strict=True)
     if wanted_precision:
@@ -83,41 +78,31 @@ def cross_fitted_thresholds(
     F1 on the rows that thresholds were chosen on is too high, most of all for rare labels (Lipton
     2014; Lin & Lin, CIKM 2023). `labels` are those of all held-out rows, (N, L), in file order.
     """
-    decisions = np.zeros(labels.shape, dtype=bool)
-    per_part = np.empty((len(parts), labels.shape[1]))
-    for k, part in enumerate(parts):
-        per_part[k] = choose_thresholds(part.fit_labels, part.fit_probabilities, wanted_precision)
-        decisions[part.rows] = part.probabilities >= per_part[k]
-    final = choose_thresholds(labels, join(parts), wanted_precision)
-    return CrossFitted(decisions, per_part, final)
+    decisions, per_part = np.zeros(labels.shape, dtype=bool), []
+    for part in parts:
+        chosen = _choose(part.fit_labels, part.fit_probabilities, wanted_precision)
+        decisions[part.rows] = part.probabilities >= chosen
+        per_part.append(chosen)
+    final = _choose(labels, join(parts), wanted_precision)
+    return CrossFitted(decisions, np.array(per_part), final)
 
 
 def threshold_report(
     labels: np.ndarray, probabilities: np.ndarray, fitted: CrossFitted, label_names: Sequence[str]
 ) -> pd.DataFrame:
-    """Return a row per label: scores at 0.5 and at cross-fitted thresholds, and the thresholds.
-
-    "F1 gain" is the difference of the two F1. Intervals are 95 % bootstrap intervals over rows.
-    """
+    """Return each label's scores at 0.5 and at cross-fitted thresholds, with 95 % intervals."""
     columns = zip(labels.T, (probabilities >= DEFAULT).T, fitted.decisions.T, strict=True)
-    rows = [_label_report(*column) for column in columns]
-    return pd.DataFrame(rows, index=pd.Index(label_names, name="label")).assign(
-        threshold=fitted.final,
-        lowest=fitted.per_part.min(axis=0),
-        median=np.median(fitted.per_part, axis=0),
-        highest=fitted.per_part.max(axis=0),
-    )
+    table = fitted.table(label_names)
+    return pd.DataFrame([_label_report(*column) for column in columns], table.index).join(table)
 
 
 def _label_report(labels: np.ndarray, at_half: np.ndarray, tuned: np.ndarray) -> dict:
     row = {"positives": int(labels.sum())}
-    for when, decisions in (("at 0.5", at_half), ("cross-fitted", tuned)):
-        precision, recall, f1, _ = precision_recall_fscore_support(
-            labels, decisions, average="binary", zero_division=0
-        )
-        low, high = np.percentile(_resampled_f1(labels, decisions), [2.5, 97.5])
-        row |= {f"F1 {when}": f1, f"F1 interval {when}": f"{low:.3f} to {high:.3f}"}
-        row |= {f"precision {when}": precision, f"recall {when}": recall}
+    for when, said in (("at 0.5", at_half), ("cross-fitted", tuned)):
+        scores = precision_recall_fscore_support(labels, said, average="binary", zero_division=0)
+        low, high = np.percentile(_resampled_f1(labels, said), [2.5, 97.5])
+        row |= {f"F1 {when}": scores[2], f"F1 interval {when}": f"{low:.3f} to {high:.3f}"}
+        row |= {f"precision {when}": scores[0], f"recall {when}": scores[1]}
     low, high = np.percentile(np.subtract(*_resampled_f1(labels, tuned, at_half)), [2.5, 97.5])
     row["F1 gain"] = row["F1 cross-fitted"] - row["F1 at 0.5"]
     return row | {"F1 gain interval": f"{low:+.3f} to {high:+.3f}"}
@@ -148,9 +133,7 @@ def pooled_report(
 
 def thresholds_to_json(fitted: CrossFitted, label_names: Sequence[str]) -> dict:
     """Return {label: {threshold, lowest, highest}}; the last two are over the parts."""
-    spread = {"lowest": fitted.per_part.min(axis=0), "highest": fitted.per_part.max(axis=0)}
-    table = pd.DataFrame({"threshold": fitted.final, **spread}, index=list(label_names))
-    return table.to_dict("index")
+    return fitted.table(label_names).to_dict("index")
 
 
 def thresholds_from_json(content: dict, label_names: Sequence[str]) -> np.ndarray:

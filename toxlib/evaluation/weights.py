@@ -8,8 +8,7 @@ from scipy.special import expit
 
 from toxlib.evaluation.parts import Part, join, to_logits
 
-PULL = 0.01
-"""How strongly weights are drawn to equal weights: see `fit_weights`."""
+PULL = 0.01  # how strongly weights are drawn to equal weights: see `fit_weights`
 
 
 @dataclass(frozen=True)
@@ -17,31 +16,26 @@ class Blended:
     """Blended predictions, and the weights that were fitted for them on other rows."""
 
     parts: list[Part]
-    per_part: np.ndarray
-    """(K, L, M): the weights of each part; their spread shows how far one can be trusted."""
-    final: np.ndarray
-    """(L, M): fitted on all out-of-fold predictions, for the test rows."""
+    per_part: np.ndarray  # (K, L, M): each part's; their spread shows how far one can be trusted
+    final: np.ndarray  # (L, M): fitted on all out-of-fold predictions, for the test rows
 
 
-def fit_part_weights(
-    labels: np.ndarray, parts_by_model: list[list[Part]], equal: bool = False
-) -> Blended:
+def fit_part_weights(labels: np.ndarray, models: list[list[Part]], equal: bool = False) -> Blended:
     """Fit weights on each part's rows to fit on and blend the part; fit the final weights.
 
     Each of the M models has K parts, with the same rows in every model. `labels` are those of all
     held-out rows, (N, L), in file order. With `equal`, all weights are 1 / M.
     """
-    models = len(parts_by_model)
-    equal_weights = np.full((labels.shape[1], models), 1 / models)
+    equal_weights = np.full((labels.shape[1], len(models)), 1 / len(models))
     blended, per_part = [], []
-    for same_part in zip(*parts_by_model, strict=True):
+    for same_part in zip(*models, strict=True):
         held_out = np.stack([part.probabilities for part in same_part])  # (M, n, L)
         to_fit = np.stack([part.fit_probabilities for part in same_part])  # (M, m, L)
         weights = equal_weights if equal else fit_weights(same_part[0].fit_labels, to_fit)
         held_out, to_fit = apply_weights(weights, held_out), apply_weights(weights, to_fit)
         blended.append(replace(same_part[0], probabilities=held_out, fit_probabilities=to_fit))
         per_part.append(weights)
-    all_rows = np.stack([join(parts) for parts in parts_by_model])  # (M, N, L)
+    all_rows = np.stack([join(parts) for parts in models])  # (M, N, L)
     final = equal_weights if equal else fit_weights(labels, all_rows)
     return Blended(blended, np.stack(per_part), final)
 
@@ -50,8 +44,8 @@ def fit_weights(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
     """Fit weights of the models' logits for each label, (N, L) and (M, N, L) → (L, M).
 
     Weights are not negative and add up to 1. They minimise the log loss plus `PULL` times the
-    squared distance from equal weights, a convex problem with one solution. Without the pull, the
-    few positives of a rare label would decide by chance. No model may have trained on these rows.
+    squared distance from equal weights; without this, the few positives of a rare label would
+    decide by chance. No model may have trained on these rows.
     """
     logits = to_logits(probabilities)
     return np.array([_fit_column(labels[:, j], logits[:, :, j]) for j in range(labels.shape[1])])

@@ -39,7 +39,6 @@ def window_attention(
         global_index: (S, G), positions of the global tokens. The output there has no meaning and
             must be replaced by that of `project_gathered`.
         is_padding: (S, T), True for keys that no token may attend to. None if there are none.
-        dropout: probability of dropping an attention weight.
     """
     tokens = query.shape[2]
     if tokens <= reach + 1 and is_padding is None:
@@ -53,16 +52,18 @@ def window_attention(
     global_key, global_value = _gather(key, global_index), _gather(value, global_index)
     # One split is faster than slices: the gradient of each slice would have T rows.
     keys, values = key.split(size, dim=2), value.split(size, dim=2)
+    positions = torch.arange(tokens, device=query.device).split(size)
     outputs = []
     for number, queries in enumerate(query.split(size, dim=2)):
-        first, stop = max(0, number - neighbours), number + neighbours + 1
-        key_positions = slice(first * size, min(stop * size, tokens))
-        mask = _chunk_mask(number * size, queries.shape[2], key_positions, reach, excluded)
+        near = slice(max(0, number - neighbours), number + neighbours + 1)
+        i, j = positions[number][:, None], torch.cat(positions[near])
+        allowed = ((i - j).abs() <= reach) & ~excluded[:, None, j]  # (S, queries, keys)
+        allowed = allowed | (i == j)  # padding too: a softmax over no keys is NaN
         output = F.scaled_dot_product_attention(
             queries,
-            torch.cat([global_key, *keys[first:stop]], dim=2),
-            torch.cat([global_value, *values[first:stop]], dim=2),
-            attn_mask=F.pad(mask, (global_index.shape[1], 0), value=True),
+            torch.cat([global_key, *keys[near]], dim=2),
+            torch.cat([global_value, *values[near]], dim=2),
+            attn_mask=F.pad(allowed[:, None], (global_index.shape[1], 0), value=True),
             dropout_p=dropout,
         )
         outputs.append(output)
@@ -72,9 +73,9 @@ def window_attention(
 def make_probes(query: Tensor, key_weight: Tensor) -> Tensor:
     """Return global queries multiplied by the key projection and by 1/sqrt(D), (P, H, C).
 
-    The score of a query q and a token x is q·(Wx) = (Wᵀq)·x. We call the vector Wᵀq a probe; with
-    it no token needs a global key. The key's bias would add the same number to all scores of a
-    query. Softmax ignores that number, so the bias is not needed and its gradient is zero.
+    The score of a query q and a token x is q·(Wx) = (Wᵀq)·x. We call Wᵀq a probe; with it no
+    token needs a global key. The key's bias would add the same number to all scores of a query,
+    and softmax ignores that number.
 
     Args:
         query: (P, H, D), not scaled yet.
@@ -92,8 +93,7 @@ def gather_by_probes(
 
     Args:
         probes: (S, G, H, C), from `make_probes`.
-        hidden: (S, T, C).
-        is_padding, dropout: as in `window_attention`.
+        hidden: (S, T, C). The other arguments are those of `window_attention`.
 
     Returns:
         The weighted sums, (S*G, H, C), and the sums of the weights, (S*G, H), 1 without dropout.
@@ -119,17 +119,6 @@ def project_gathered(gathered: Tensor, sums: Tensor, weight: Tensor, bias: Tenso
     weight = weight.view(heads, -1, weight.shape[1])  # (C, C) → (H, D, C)
     values = torch.einsum("phc,hdc->phd", gathered, weight)
     return (values + sums[:, :, None] * bias.view(heads, -1)).flatten(1)
-
-
-def _chunk_mask(start: int, queries: int, keys: slice, reach: int, excluded: Tensor) -> Tensor:
-    """Mark the keys that each query of a chunk attends to, (S, 1, queries, keys).
-
-    Every query attends to itself, even if it is padding, because a softmax over no keys is NaN.
-    """
-    i = torch.arange(start, start + queries, device=excluded.device)[:, None]
-    j = torch.arange(keys.start, keys.stop, device=excluded.device)
-    is_near = (i - j).abs() <= reach
-    return ((is_near & ~excluded[:, None, keys]) | (i == j))[:, None]
 
 
 def _gather(x: Tensor, index: Tensor) -> Tensor:

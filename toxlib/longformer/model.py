@@ -1,33 +1,25 @@
 """The classifier: a Longformer with one logit per label that computes nothing for padding.
 
-Its parameters have the same names and shapes as those of transformers' Longformer, so each class
-loads what the other has saved. Only the way to compute the hidden states differs: `unpad.py`
-removes the padding and `attention.py` computes the attention.
+Its parameters have the names and shapes of transformers' Longformer, so each class loads what the
+other has saved. `unpad.py` removes the padding and `attention.py` computes the attention.
 """
 
 from collections import deque
-from functools import partial
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 from transformers import LongformerConfig, LongformerForSequenceClassification, LongformerModel
 from transformers.models.longformer.modeling_longformer import (
-    LongformerBaseModelOutputWithPooling,
     LongformerLayer,
     LongformerSequenceClassifierOutput,
     create_position_ids_from_input_ids,
 )
 from transformers.utils import can_return_tuple
 
-from toxlib.longformer.attention import (
-    gather_by_probes,
-    make_probes,
-    project_gathered,
-    window_attention,
-)
+from toxlib.longformer import attention
 from toxlib.longformer.dropout import use_cheap_dropout
-from toxlib.longformer.positions import check_sequence_length
+from toxlib.longformer.positions import longest_sequence
 from toxlib.longformer.unpad import Layout, make_layout
 
 CUDA_MULTIPLE = 64
@@ -35,46 +27,17 @@ CUDA_MULTIPLE = 64
 
 
 class UnpaddedLongformerModel(LongformerModel):
-    """transformers' `LongformerModel`, computed without padding.
+    """transformers' `LongformerModel` with a method `encode` that computes nothing for padding.
 
-    Set `use_upstream = True` to run transformers' own code, for comparison. It also runs when a
-    call asks for attention weights or all hidden states, or gives embeddings instead of token ids.
+    Set `use_upstream = True` to let classifiers run transformers' `forward`, for comparison.
     """
 
+    supports_gradient_checkpointing = False  # `encode` would ignore it
     use_upstream = False
 
-    def __init__(self, config: LongformerConfig, add_pooling_layer: bool = True):
-        super().__init__(config, add_pooling_layer)
+    def __init__(self, config: LongformerConfig):
+        super().__init__(config, add_pooling_layer=False)
         use_cheap_dropout(self)
-
-    @can_return_tuple
-    def forward(
-        self,
-        input_ids: Tensor | None = None,
-        attention_mask: Tensor | None = None,
-        global_attention_mask: Tensor | None = None,
-        token_type_ids: Tensor | None = None,
-        position_ids: Tensor | None = None,
-        **kwargs,
-    ) -> LongformerBaseModelOutputWithPooling | tuple:
-        """Return what upstream returns, but hidden states (B, T, C) are zero at padding."""
-        inputs = (attention_mask, global_attention_mask, token_type_ids, position_ids)
-        if self.needs_upstream(input_ids, kwargs):
-            return super().forward(input_ids, *inputs, **kwargs)
-        if global_attention_mask is None:  # upstream's default for this class: no global tokens
-            global_attention_mask = torch.zeros_like(input_ids)
-        (hidden,), layout = self.encode(
-            input_ids, attention_mask, global_attention_mask, token_type_ids, position_ids
-        )
-        hidden = layout.pad(hidden, *input_ids.shape)
-        pooled = None if self.pooler is None else self.pooler(hidden)
-        return LongformerBaseModelOutputWithPooling(hidden, pooled)
-
-    def needs_upstream(self, input_ids: Tensor | None, kwargs: dict) -> bool:
-        """Return whether a call with these arguments runs transformers' own code."""
-        outputs = ("output_attentions", "output_hidden_states")
-        wants_more = any(kwargs.get(name) or getattr(self.config, name) for name in outputs)
-        return self.use_upstream or wants_more or input_ids is None
 
     def encode(
         self,
@@ -83,7 +46,7 @@ class UnpaddedLongformerModel(LongformerModel):
         global_attention_mask: Tensor | None = None,
         token_type_ids: Tensor | None = None,
         position_ids: Tensor | None = None,
-        first_only: bool = False,
+        first_only: bool = True,
         depth: int = 1,
     ) -> tuple[list[Tensor], Layout]:
         """Return the hidden states of the last `depth` layers without padding, and their layout.
@@ -91,51 +54,34 @@ class UnpaddedLongformerModel(LongformerModel):
         Args:
             input_ids, …: (B, T). If `global_attention_mask` is None, each comment's first token
                 is global.
-            first_only: the last layer returns only the first token of each comment, in the
-                batch's order. If no other token is global, it computes nothing else.
-            depth: number of layers.
-
-        Returns:
-            One (U, C) tensor per layer, but (B, C) for the last if `first_only`; and the layout.
-
-        Raises:
-            ValueError: if a sequence is longer than the position table.
+            first_only: the last layer returns each comment's first token only, (B, C). If no
+                other token is global, it computes nothing else. All other layers return (U, C).
         """
-        check_sequence_length(input_ids.shape[1], self.config)
-        if attention_mask is None:
-            attention_mask = torch.ones_like(input_ids)
+        mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
+        types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
+        if position_ids is None:
+            padding_id = self.embeddings.padding_idx
+            position_ids = create_position_ids_from_input_ids(input_ids, padding_id)
         multiple = CUDA_MULTIPLE if input_ids.device.type == "cuda" else 1
-        layout = make_layout(attention_mask, global_attention_mask, multiple)
-        hidden = self._embed(layout, input_ids, token_type_ids, position_ids)
+        layout = make_layout(mask, global_attention_mask, multiple)
+        # (B, T) → (U, C)
+        hidden = self.embeddings(*map(layout.unpad, (input_ids, types, position_ids)))
         states = deque(maxlen=depth)
         layers, windows = self.encoder.layer, self.config.attention_window
         for layer, window in zip(layers, windows, strict=True):
-            compute = _compute_layer
-            if self.training and getattr(layer, "gradient_checkpointing", False):
-                compute = partial(layer._gradient_checkpointing_func, _compute_layer)
             is_last = layer is layers[-1]
-            hidden = compute(layer, hidden, layout, window // 2, first_only and is_last)
+            hidden = _compute_layer(layer, hidden, layout, window // 2, first_only and is_last)
             states.append(hidden)
         return list(states), layout
-
-    def _embed(
-        self, layout: Layout, ids: Tensor, types: Tensor | None, positions: Tensor | None
-    ) -> Tensor:
-        """Return the embeddings without padding: (B, T) → (U, C)."""
-        if positions is None:
-            positions = create_position_ids_from_input_ids(ids, self.embeddings.padding_idx)
-        if types is None:
-            types = torch.zeros_like(ids)
-        return self.embeddings(layout.unpad(ids), layout.unpad(types), layout.unpad(positions))
 
 
 class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassification):
     """Longformer with a classification head: CLS → dropout → dense → tanh → dropout → logits.
 
-    It has the parameters of transformers' `LongformerForSequenceClassification` (upstream), and
-    the first token is global in both. It differs in four ways:
+    It differs from transformers' `LongformerForSequenceClassification` (upstream) in four ways:
 
-    * It computes nothing for padding.
+    * It computes nothing for padding. If a call asks for attention weights or hidden states, or
+      gives embeddings, upstream's code runs.
     * It reads the first token that is not padding; upstream reads the first token even if it is.
     * The loss is always binary cross-entropy with logits. Upstream takes integer labels for class
       numbers unless `problem_type` is set.
@@ -156,11 +102,12 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
 
     accepts_loss_kwargs = False
     computes_padding = False
+    supports_gradient_checkpointing = False
 
     def __init__(self, config: LongformerConfig):
         config.problem_type = "multi_label_classification"
         super().__init__(config)
-        self.longformer = UnpaddedLongformerModel(config, add_pooling_layer=False)
+        self.longformer = UnpaddedLongformerModel(config)
         self.post_init()
 
     @can_return_tuple
@@ -179,20 +126,30 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
         Raises:
             ValueError: if a sequence is longer than the position table.
         """
+        longest = longest_sequence(self.config)
+        if input_ids is not None and input_ids.shape[1] > longest:
+            raise ValueError(
+                f"a text of {input_ids.shape[1]} tokens does not fit the model's {longest} "
+                "positions; truncate it, or use a model with more positions"
+            )
         labels = None if labels is None else labels.to(self.dtype)
-        inputs = (attention_mask, global_attention_mask, token_type_ids, position_ids)
-        if self.longformer.needs_upstream(input_ids, kwargs):
-            if input_ids is not None:
-                check_sequence_length(input_ids.shape[1], self.config)
-            return super().forward(input_ids, *inputs, labels=labels, **kwargs)
-        logits, loss = self._logits(input_ids, *inputs), None
+        inputs = (input_ids, attention_mask, global_attention_mask, token_type_ids, position_ids)
+        if self.needs_upstream(input_ids, kwargs):
+            return super().forward(*inputs, labels=labels, **kwargs)
+        logits, loss = self._logits(*inputs), None
         if labels is not None:
             loss = F.binary_cross_entropy_with_logits(logits.to(labels.dtype), labels)
         return LongformerSequenceClassifierOutput(loss=loss, logits=logits)
 
+    def needs_upstream(self, input_ids: Tensor | None, kwargs: dict) -> bool:
+        """Return whether a call with these arguments runs transformers' own code."""
+        outputs = ("output_attentions", "output_hidden_states")
+        wants_more = any(kwargs.get(name) or getattr(self.config, name) for name in outputs)
+        return self.longformer.use_upstream or wants_more or input_ids is None
+
     def _logits(self, *inputs: Tensor | None) -> Tensor:
         """Return the logits, (B, L), from the first token of each comment."""
-        (first,), _ = self.longformer.encode(*inputs, first_only=True)
+        (first,), _ = self.longformer.encode(*inputs)
         return self.classifier(first[:, None])  # upstream's head takes (B, T, C) and reads T = 0
 
 
@@ -215,41 +172,38 @@ def _compute_layer(
 
 def _local_attention(layer: LongformerLayer, hidden: Tensor, layout: Layout, reach: int) -> Tensor:
     """Compute the attention of the tokens that are not global: (U, C) → (U, C)."""
-    attention = layer.attention.self
-    dropout = attention.dropout if attention.training else 0.0
-    projections = (attention.query, attention.key, attention.value)
+    module = layer.attention.self
+    dropout = module.dropout if module.training else 0.0
     outputs = []
-    with torch.autocast("cpu", enabled=False):
-        projected = [_fp32_on_cpu(project(hidden)) for project in projections]
+    with torch.autocast("cpu", enabled=False):  # it would convert back to bf16
+        projected = [_fp32_on_cpu(p(hidden)) for p in (module.query, module.key, module.value)]
         # (U, C) → (U, H, D) → (S, T, H, D) for each block
-        split = [layout.split(x.unflatten(-1, (attention.num_heads, -1))) for x in projected]
+        split = [layout.split(x.unflatten(-1, (module.num_heads, -1))) for x in projected]
         for block, *inputs in zip(layout.blocks, *split, strict=True):
             heads = [x.transpose(1, 2) for x in inputs]  # (S, T, H, D) → (S, H, T, D)
-            output = window_attention(*heads, reach, block.global_index, block.is_padding, dropout)
+            special = block.global_index, block.is_padding
+            output = attention.window_attention(*heads, reach, *special, dropout)
             outputs.append(output.transpose(1, 2).reshape(-1, hidden.shape[1]))  # → (S*T, C)
     return torch.cat(outputs)
 
 
 def _global_attention(layer: LongformerLayer, hidden: Tensor, layout: Layout) -> Tensor:
     """Compute the attention of the global tokens: (U, C) → (P, C)."""
-    attention, value = layer.attention.self, layer.attention.self.value_global
-    dropout = attention.dropout if attention.training else 0.0
-    query = attention.query_global(hidden[layout.global_positions])  # (P, C)
+    module, value = layer.attention.self, layer.attention.self.value_global
+    dropout = module.dropout if module.training else 0.0
+    query = module.query_global(hidden[layout.global_positions])  # (P, C)
     with torch.autocast("cpu", enabled=False):
-        query = _fp32_on_cpu(query).unflatten(-1, (attention.num_heads, -1))  # (P, H, D)
-        probes = layout.split_globals(make_probes(query, attention.key_global.weight))
+        query = _fp32_on_cpu(query).unflatten(-1, (module.num_heads, -1))  # (P, H, D)
+        probes = layout.split_globals(attention.make_probes(query, module.key_global.weight))
         states = layout.split(_fp32_on_cpu(hidden))
         gathered = [
-            gather_by_probes(*inputs, block.is_padding, dropout)
+            attention.gather_by_probes(*inputs, block.is_padding, dropout)
             for block, *inputs in zip(layout.blocks, probes, states, strict=True)
         ]
         states, sums = (torch.cat(parts) for parts in zip(*gathered, strict=True))
-        return project_gathered(states, sums, value.weight, value.bias)
+        return attention.project_gathered(states, sums, value.weight, value.bias)
 
 
 def _fp32_on_cpu(x: Tensor) -> Tensor:
-    """Convert bf16 to fp32 on a CPU, where the backward pass takes twice as long in bf16.
-
-    Its callers disable CPU autocast too, which would convert back.
-    """
+    """Convert bf16 to fp32 on a CPU, where the backward pass takes twice as long in bf16."""
     return x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x

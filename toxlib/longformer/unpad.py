@@ -1,10 +1,11 @@
-"""Remove the padding of a batch and put it back.
+"""Remove the padding of a batch.
 
 A padded batch of B comments with T tokens each becomes one sequence of its U real tokens, comment
 after comment. Projections, feed-forward layers and layer norm run on this sequence and so compute
 nothing for padding. Attention runs on blocks of comments that have the same length.
 """
 
+import math
 from dataclasses import dataclass
 from functools import partial
 
@@ -15,10 +16,7 @@ from torch import Tensor
 
 @dataclass(frozen=True)
 class Block:
-    """Comments that have the same length and the same number of global tokens.
-
-    They are consecutive in the unpadded sequence, so their tokens form one (S, length) block.
-    """
+    """Consecutive comments with the same length and the same number of global tokens."""
 
     comments: int  # S
     length: int  # the number of tokens of each comment
@@ -41,31 +39,19 @@ class Layout:
         """Remove the padding: (B, T, …) → (U, …)."""
         return padded.flatten(0, 1)[self.index]
 
-    def pad(self, unpadded: Tensor, comments: int, tokens: int) -> Tensor:
-        """Put the padding back, as zeros: (U, C) → (B, T, C), B being `comments`, T `tokens`."""
-        padded = unpadded.new_zeros(comments * tokens, unpadded.shape[-1])
-        return padded.index_copy(0, self.index, unpadded).unflatten(0, (comments, tokens))
-
     def split(self, unpadded: Tensor) -> list[Tensor]:
-        """Split tokens into blocks: (U, …) → (S, length, …) for each block.
-
-        One split is faster than slices: the gradient of each slice would have U rows.
-        """
-        parts = unpadded.split([b.comments * b.length for b in self.blocks])
-        pairs = zip(parts, self.blocks, strict=True)
-        return [part.unflatten(0, (b.comments, b.length)) for part, b in pairs]
+        """Split tokens into blocks: (U, …) → (S, length, …) for each block."""
+        return _split(unpadded, [(b.comments, b.length) for b in self.blocks])
 
     def split_globals(self, of_globals: Tensor) -> list[Tensor]:
         """Split global tokens into blocks: (P, …) → (S, G, …) for each block."""
-        parts = of_globals.split([b.global_index.numel() for b in self.blocks])
-        pairs = zip(parts, self.blocks, strict=True)
-        return [part.unflatten(0, b.global_index.shape) for part, b in pairs]
+        return _split(of_globals, [b.global_index.shape for b in self.blocks])
 
 
 def make_layout(
     attention_mask: Tensor, global_attention_mask: Tensor | None = None, multiple: int = 1
 ) -> Layout:
-    """Compute where each token of a padded batch goes when the padding is removed.
+    """Compute the positions of a padded batch's tokens after the padding is removed.
 
     Padding before and after a comment is removed. Padding between two tokens of a comment is kept
     and marked, because without it the tokens on either side would be closer together.
@@ -74,11 +60,10 @@ def make_layout(
         attention_mask: (B, T), 0 for padding.
         global_attention_mask: (B, T), 1 for global tokens. None makes each comment's first token
             global.
-        multiple: round lengths up to a multiple of this, if the batch has enough padding. Blocks
-            become fewer and larger, for devices on which many small operations are slow.
+        multiple: lengths are rounded up to a multiple of this if the batch has enough padding.
 
-    Example: three comments with 2, 3 and 2 tokens, the last one padded on the left. The numbers
-    are positions in the flattened batch, and dots are padding:
+    Example: three comments, the last one padded on the left. The numbers are positions in the
+    flattened batch, and dots are padding:
 
          0  1  .  .        longest comment   4  5  6
          4  5  6  .   →    the two others    0  1
@@ -91,8 +76,6 @@ def make_layout(
     [4, 5, 6, 0, 1, 9, 10]
     >>> layout.first.tolist()  # comment 0 starts at position 3 of this list, comment 1 at 0
     [3, 0, 5]
-    >>> layout.batch_order.tolist()  # comment 0 comes second, comment 1 first
-    [1, 0, 2]
     """
     is_real = attention_mask.bool().cpu().numpy().copy()
     is_real[~is_real.any(axis=1), 0] = True  # an empty comment needs one token to get a score
@@ -102,18 +85,20 @@ def make_layout(
     else:
         is_global = global_attention_mask.bool().cpu().numpy() & is_real
     counts = is_global.sum(axis=1)
+    # Comments with equal lengths and counts form a block. The longest come first.
+    order = np.lexsort((counts, -lengths))
+    changes = np.diff(lengths[order]) | np.diff(counts[order])
     to_tensor = partial(torch.as_tensor, device=attention_mask.device)
-    groups, blocks, indices = _group_comments(lengths, counts), [], []
-    for rows in groups:
+    blocks, indices = [], []
+    for rows in np.split(order, np.flatnonzero(changes) + 1):
         columns = start[rows, None] + np.arange(lengths[rows[0]])
         index = rows[:, None] * is_real.shape[1] + columns  # (S, length), in the flattened batch
-        padding = ~np.take(is_real, index)
         global_index = np.take(is_global, index).nonzero()[1].reshape(len(rows), -1)
+        padding = ~np.take(is_real, index)
         is_padding = to_tensor(padding) if padding.any() else None
-        blocks.append(Block(len(rows), index.shape[1], to_tensor(global_index), is_padding))
+        blocks.append(Block(*index.shape, to_tensor(global_index), is_padding))
         indices.append(index.ravel())
-    index, order = np.concatenate(indices), np.concatenate(groups)
-    batch_order = np.argsort(order)
+    index, batch_order = np.concatenate(indices), np.argsort(order)
     first = np.cumsum(lengths[order]) - lengths[order]
     return Layout(
         blocks=blocks,
@@ -125,6 +110,12 @@ def make_layout(
     )
 
 
+def _split(x: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:
+    """Split rows; slices would be slower, because the gradient of each one has all rows."""
+    parts = x.split([math.prod(shape) for shape in shapes])
+    return [part.unflatten(0, shape) for part, shape in zip(parts, shapes, strict=True)]
+
+
 def _find_comments(is_real: np.ndarray, multiple: int) -> tuple[np.ndarray, np.ndarray]:
     """Return each comment's first column, (B,), and its rounded length in tokens, (B,)."""
     tokens = is_real.shape[1]
@@ -132,10 +123,3 @@ def _find_comments(is_real: np.ndarray, multiple: int) -> tuple[np.ndarray, np.n
     stop = tokens - is_real[:, ::-1].argmax(axis=1)
     rounded = np.ceil((stop - start) / multiple).astype(int) * multiple
     return start, np.minimum(rounded, tokens - start)
-
-
-def _group_comments(lengths: np.ndarray, counts: np.ndarray) -> list[np.ndarray]:
-    """Group comments with equal lengths and equal counts of global tokens, longest first."""
-    order = np.lexsort((counts, -lengths))
-    changes = np.diff(lengths[order]) | np.diff(counts[order])
-    return np.split(order, np.flatnonzero(changes) + 1)

@@ -24,33 +24,24 @@ INTERVALS = {
 def compare_runs(folders: list[Path]) -> pd.DataFrame:
     """Score runs on the validation rows that they share, none of which their models trained on.
 
-    Differences are paired with the first run.
-
-    Returns:
-        A row per run; the ends of intervals are in columns that end in "low" and "high".
-
-    Raises:
-        InputError: if a run is unfinished or given twice, or runs differ in data or share no
-            validation row.
+    Returns a row per run. Differences are to the first run, on the same resampled comments. The
+    ends of intervals are in columns that end in "low" and "high".
     """
     runs = reopen_all(folders)
-    common = np.logical_and.reduce([run.split.is_validation for run in runs])
+    opened = runs.values()
+    common = np.logical_and.reduce([run.split.is_validation for run in opened])
     if not common.any():
         raise InputError("the runs share no validation row; compare runs with the same folds")
-    scores = [run.predictions().validation()[common[run.split.is_validation]] for run in runs]
-    rows = [_row(run, own, scores[0], common) for run, own in zip(runs, scores, strict=True)]
-    names = [run.folder.name for run in runs]
-    if len(set(names)) < len(names):
-        names = [str(run.folder) for run in runs]
-    return pd.DataFrame(rows, index=pd.Index(names, name="run"))
+    scores = [run.predictions().validation()[common[run.split.is_validation]] for run in opened]
+    rows = [_row(run, own, scores[0], common) for run, own in zip(opened, scores, strict=True)]
+    return pd.DataFrame(rows, index=pd.Index(list(runs), name="run"))
 
 
 def _row(run: Run, scores: np.ndarray, first: np.ndarray, common: np.ndarray) -> dict:
-    labels = run.labels[common]
+    labels = run.tables.labels[common]
     report = intervals.evaluate_against(labels, scores, {"first": first}, run.label_names, "")
-    members = [folder.name for folder in run.member_folders]
     row = {
-        "recipe": " + ".join([run.recipe.name, *members]),
+        "recipe": " + ".join([run.recipe.name, *(folder.name for folder in run.member_folders)]),
         "epoch chosen on these rows": run.split.chooses_epoch,
         "folds": run.recipe.folds,
         "rows": len(labels),
@@ -60,9 +51,8 @@ def _row(run: Run, scores: np.ndarray, first: np.ndarray, common: np.ndarray) ->
         interval = report["intervals_95"][measured]
         row[name] = interval["estimate"]
         row |= {f"{name} {end}": interval[end] for end in ("low", "high")}
-    fitted = thresholds.cross_fitted_thresholds(
-        run.validation_labels, run.predictions().parts(), run.recipe.wanted_precision
-    )
+    parts, precision = run.predictions().parts(), run.recipe.wanted_precision
+    fitted = thresholds.cross_fitted_thresholds(run.validation_labels, parts, precision)
     decisions = fitted.decisions[common[run.split.is_validation]]
     row["macro F1 at 0.5"] = metrics.f1(labels, scores >= thresholds.DEFAULT, "macro")
     row["macro F1 cross-fitted"] = metrics.f1(labels, decisions, "macro")
@@ -70,7 +60,7 @@ def _row(run: Run, scores: np.ndarray, first: np.ndarray, common: np.ndarray) ->
 
 
 def _cost(run: Run) -> dict[str, float]:
-    """Return the seconds that all models took (a blend's are its members') and the most memory."""
+    """Return the seconds of all models and the most memory; for a blend, those of its members."""
     costs = [
         files.read_json(folder / "metrics.json", "finish the run first")["cost"]
         for folder in run.member_folders or [run.folder]
@@ -85,8 +75,7 @@ def format_comparison(table: pd.DataFrame) -> str:
     """Format the comparison for a terminal: a column per run, intervals beside their estimates."""
     shown = {}
     for run, row in table.iterrows():
-        plain = ("recipe", "folds", "epoch chosen on these rows", "rows")
-        lines = {name: row[name] for name in plain}
+        lines = row[["recipe", "folds", "epoch chosen on these rows", "rows"]].to_dict()
         for name, (_, form) in INTERVALS.items():
             low, high = row[f"{name} low"], row[f"{name} high"]
             lines[name] = f"{row[name]:{form}} [{low:{form}}, {high:{form}}]"

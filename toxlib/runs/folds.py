@@ -7,6 +7,7 @@ from pathlib import Path
 
 import joblib
 import numpy as np
+import pandas as pd
 import torch
 
 from toxlib import files
@@ -22,27 +23,30 @@ LINEAR_FOLDER = "linear"
 
 
 def train_folds(run: Run) -> list[dict]:
-    """Fine-tune the recipe's encoder on each fold that is not finished; keep models, predictions.
-
-    Returns:
-        Per fold `history`, Trainer's log, and `cost`, as in `toxlib.training.finetune.Finetuned`,
-        with `prediction_seconds` and `folds_side_by_side` added.
-    """
+    """Fine-tune the encoder on each unfinished fold. Returns a `history` and `cost` per fold."""
     jobs, threads = folds_side_by_side(run.recipe), threads_per_fold(run.recipe)
     train = joblib.delayed(_train_fold)
     joblib.Parallel(jobs)(train(run, fold, jobs, threads) for fold in unfinished(run))
     run.predictions().join_folds()
-    return [_read_record(run, fold, OWN) for fold in run.split.folds]
+    return run.predictions().records()
 
 
 def fit_linear_folds(run: Run) -> list[dict]:
     """Fit the linear models on the same rows as the encoder. Returns a `cost` per fold."""
+    kept = [run.predictions(name) for name in LINEAR]
     for fold in run.split.folds:
-        if not all(run.predictions(name).done_path(fold).exists() for name in LINEAR):
-            _fit_linear(run, fold)
-    for name in LINEAR:
-        run.predictions(name).join_folds()
-    return [_read_record(run, fold, LINEAR[0]) for fold in run.split.folds]
+        if all(predictions.done_path(fold).exists() for predictions in kept):
+            continue
+        start = time.perf_counter()
+        models = LinearModels().fit(*train_rows(run, fold))
+        models.save(run.fold_folder(fold) / LINEAR_FOLDER)
+        _predict_fold(run, fold, models.predict)
+        cost = {"seconds": time.perf_counter() - start}
+        for predictions in kept:
+            files.write_json(predictions.done_path(fold), {"cost": cost})
+    for predictions in kept:
+        predictions.join_folds()
+    return kept[0].records()
 
 
 def unfinished(run: Run) -> list[int]:
@@ -56,9 +60,8 @@ def unfinished(run: Run) -> list[int]:
 
 def folds_side_by_side(recipe: Recipe) -> int:
     """Return how many folds are trained at the same time; one where they would share a GPU."""
-    if torch.cuda.is_available():
-        return 1
-    return min(recipe.jobs, recipe.folds, torch.get_num_threads())
+    most = 1 if torch.cuda.is_available() else torch.get_num_threads()
+    return min(recipe.jobs, recipe.folds, most)
 
 
 def threads_per_fold(recipe: Recipe) -> int:
@@ -69,15 +72,13 @@ def threads_per_fold(recipe: Recipe) -> int:
 def train_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray]:
     """Return the comments and labels, (n, L), that the fold's model is trained on."""
     rows = run.split.trained_on(fold)
-    return run.texts(rows), run.labels[rows]
+    return run.texts(rows), run.tables.labels[rows]
 
 
 def validation_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray] | None:
     """Return the comments and labels that choose the best epoch; None if no rows may do so."""
-    if not run.split.chooses_epoch:
-        return None
     rows = run.split.held_out(fold)
-    return run.texts(rows), run.labels[rows]
+    return (run.texts(rows), run.tables.labels[rows]) if run.split.chooses_epoch else None
 
 
 def work_folder(run: Run, fold: int) -> Path:
@@ -88,17 +89,13 @@ def work_folder(run: Run, fold: int) -> Path:
 def keep_fold(run: Run, fold: int, trained: Finetuned, side_by_side: int = 1) -> None:
     """Save a fold's model, predict its rows with it, and mark the fold as finished.
 
-    Args:
-        side_by_side: how many folds were trained at the same time, for the record of costs.
+    `side_by_side` is how many folds were trained at the same time, for the record of costs.
     """
-    checkpoints.save_trained(trained.model, trained.tokenizer, run.fold_folder(fold) / "model")
+    model = trained.model, trained.tokenizer
+    how = run.recipe.precision, run.recipe.micro_batch_tokens
+    checkpoints.save_trained(*model, run.fold_folder(fold) / "model")
     start = time.perf_counter()
-    how = (run.recipe.precision, run.recipe.micro_batch_tokens)
-    _predict_fold(
-        run,
-        fold,
-        lambda texts: {OWN: predict_probabilities(trained.model, trained.tokenizer, texts, *how)},
-    )
+    _predict_fold(run, fold, lambda texts: {OWN: predict_probabilities(*model, texts, *how)})
     seconds = {"prediction_seconds": time.perf_counter() - start}
     cost = trained.cost | seconds | {"folds_side_by_side": side_by_side}
     shutil.rmtree(work_folder(run, fold), ignore_errors=True)
@@ -107,32 +104,24 @@ def keep_fold(run: Run, fold: int, trained: Finetuned, side_by_side: int = 1) ->
 
 
 def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, float]:
-    """Add up the costs of all folds.
+    """Add up the seconds of all folds.
 
-    Returns:
-        Sums of the folds' seconds; `model_seconds`, the time they take with folds trained side by
-        side; and the memory of all folds that are trained at the same time.
+    `model_seconds` is the time that they took, some of them side by side; `peak_memory_gb` is the
+    memory of all folds that were trained at the same time.
     """
-    costs = [record["cost"] for record in records]
-    names = ("predicted_seconds", "training_seconds", "prediction_seconds")
+    costs = pd.DataFrame([record["cost"] for record in records])
     linear = sum(record["cost"]["seconds"] for record in linear_records)
-    elapsed = sum(
-        (cost["training_seconds"] + cost["prediction_seconds"]) / cost["folds_side_by_side"]
-        for cost in costs
-    )
-    return {name: sum(cost[name] for cost in costs) for name in names} | {
+    elapsed = (costs.training_seconds + costs.prediction_seconds) / costs.folds_side_by_side
+    sums = costs[["predicted_seconds", "training_seconds", "prediction_seconds"]].sum()
+    return sums.to_dict() | {
         "linear_seconds": linear,
-        "model_seconds": elapsed + linear,
-        "peak_memory_gb": max(c["peak_memory_gb"] * c["folds_side_by_side"] for c in costs),
+        "model_seconds": elapsed.sum() + linear,
+        "peak_memory_gb": (costs.peak_memory_gb * costs.folds_side_by_side).max(),
     }
 
 
 def copy_linear(source: Path, target: Path) -> None:
-    """Copy the linear models of one run folder to another, where 03_train then keeps them.
-
-    Runs on the same rows and folds fit the same linear models, which on a machine with a GPU take
-    longest of all.
-    """
+    """Copy the linear models of a run folder to one with the same rows and folds, to save time."""
     for name in (*LINEAR, LINEAR_FOLDER):
         for folder in source.glob(f"fold-*/{name}"):
             shutil.copytree(folder, target / folder.relative_to(source), dirs_exist_ok=True)
@@ -148,31 +137,12 @@ def _train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
         keep_fold(run, fold, trained, side_by_side)
 
 
-def _fit_linear(run: Run, fold: int) -> None:
-    start = time.perf_counter()
-    models = LinearModels().fit(*train_rows(run, fold))
-    models.save(run.fold_folder(fold) / LINEAR_FOLDER)
-    _predict_fold(run, fold, models.predict)
-    for name in LINEAR:
-        cost = {"seconds": time.perf_counter() - start}
-        files.write_json(run.predictions(name).done_path(fold), {"cost": cost})
-
-
-def _predict_fold(
-    run: Run, fold: int, predict: Callable[[list[str]], dict[str, np.ndarray]]
-) -> None:
+def _predict_fold(run: Run, fold: int, predict: Callable) -> None:
     """Predict and write the fold's held-out rows, the rows set aside for it, and the test rows.
 
-    Args:
-        predict: maps n comments to {name of the predictions: probabilities, (n, L)}.
+    `predict` maps n comments to {name of the predictions: probabilities, (n, L)}.
     """
     for kind in (VALIDATION, SET_ASIDE, TEST):
-        rows = None if kind == TEST else run.predictions().rows(fold, kind)
-        texts = run.test_texts if rows is None else run.texts(rows)
+        texts = run.test_texts if kind == TEST else run.texts(run.predictions().rows(kind, fold))
         for name, probabilities in predict(texts).items() if texts else ():
-            run.predictions(name).write_fold(fold, kind, probabilities)
-
-
-def _read_record(run: Run, fold: int, name: str) -> dict:
-    path = run.predictions(name).done_path(fold)
-    return files.read_json(path, "delete it and run 03_train again")
+            run.predictions(name).write(kind, probabilities, fold)

@@ -22,8 +22,7 @@ from toxlib.training.checkpoints import load_config, load_tokenizer
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
 BLEND_NOTEBOOKS = ("06_blend", "04_thresholds", "05_submission")
-REOPENING = ("04_thresholds", "05_submission")
-"""Notebooks that take a run folder alone."""
+REOPENING = ("04_thresholds", "05_submission")  # they take a run folder alone
 
 
 def run_pipeline(
@@ -31,9 +30,8 @@ def run_pipeline(
 ) -> Run:
     """Check all that can be checked, then execute the notebooks and write the report.
 
-    Args:
-        start: the number of the first notebook to execute. From 04 on, the run folder is
-            reopened, and `recipe` only names the default folder.
+    `start` is the number of the first notebook to execute. From 04 on, the run folder is reopened,
+    and `recipe` only names the default folder.
 
     Raises:
         InputError: for a wrong parameter or file, before any notebook runs.
@@ -43,7 +41,7 @@ def run_pipeline(
     if start not in numbers:
         raise InputError(f"--from {start}: choose one of {', '.join(numbers)}")
     notebooks = NOTEBOOKS[numbers.index(start) :]
-    if set(notebooks) <= set(REOPENING):
+    if notebooks[0] in REOPENING:
         run = reopen(run_folder(run_dir, recipe), overrides)
     elif recipe in BLENDS:
         return _run_blend_recipe(recipe, data_dir, run_dir, overrides, start)
@@ -55,26 +53,14 @@ def run_pipeline(
 
 
 def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Run:
-    """Check that the runs can be blended, then execute 06, 04 and 05 into the blend's folder.
-
-    Args:
-        runs: finished run folders.
-        weights: `fitted` or `equal`.
-
-    Raises:
-        InputError: as `toxlib.runs.blending.open_blend`.
-        NotebookError: if a cell fails.
-    """
+    """Open a blend as `open_blend` does, then execute 06, 04 and 05 into its folder."""
     run, _ = open_blend(runs, run_dir, weights)
     folders = shlex.join(str(Path(folder).resolve()) for folder in runs)
     return _execute_all(run, BLEND_NOTEBOOKS, {"runs": folders, "weights": weights})
 
 
 def execute(name: str, folder: Path, parameters: dict[str, str]) -> float:
-    """Execute one notebook into the run folder and return its seconds.
-
-    What its cells write to stderr, such as progress bars, is passed on at once.
-    """
+    """Execute one notebook into the run folder, with its progress bars shown; return seconds."""
     start = time.perf_counter()
     try:
         papermill.execute_notebook(
@@ -89,45 +75,39 @@ def execute(name: str, folder: Path, parameters: dict[str, str]) -> float:
     except PapermillExecutionError as error:
         if error.ename == "InputError":
             raise InputError(error.evalue) from None
-        last_lines = error.evalue.strip().splitlines()[-1:] or [""]
-        raise NotebookError(
-            f"{name}, cell {error.exec_count}: {error.ename}: {last_lines[0]}\n"
-            f"the executed notebook shows more: {folder / name}.ipynb"
-        ) from None
+        last_line = error.evalue.strip().rpartition("\n")[2]
+        fault = f"{name}, cell {error.exec_count}: {error.ename}: {last_line}"
+        remedy = f"the executed notebook shows more: {folder / name}.ipynb"
+        raise NotebookError(f"{fault}\n{remedy}") from None
     return time.perf_counter() - start
 
 
-def write_report(folder: Path) -> Path:
+def write_report(folder: Path) -> None:
     """Join the executed notebooks into one page that needs no network, report.html."""
-    names = [*NOTEBOOKS[:3], *BLEND_NOTEBOOKS]
-    copies = [folder / f"{name}.ipynb" for name in names]
+    copies = [folder / f"{name}.ipynb" for name in (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS)]
     notebooks = [nbformat.read(path, as_version=4) for path in copies if path.exists()]
     joined = notebooks[0]
     joined.cells = [cell for notebook in notebooks for cell in notebook.cells]
-    joined.metadata.pop("widgets", None)
     joined.metadata["title"] = f"toxlib: {folder.name}"
     exporter = HTMLExporter(mathjax_url="", require_js_url="", embed_images=True)
     # Of the states that a progress bar has written, keep the last.
     exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
     page, _ = exporter.from_notebook_node(joined)
-    report = folder / "report.html"
-    with files.replacing(report) as temporary:
+    with files.replacing(folder / "report.html") as temporary:
         temporary.write_text(page, "utf-8")
-    return report
 
 
 def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, str]) -> Run:
     """Execute the notebooks with the parameters that each one takes, and write the report."""
     print(f"Run folder {run.folder}\n{run.data_note}", flush=True)
     for number, name in enumerate(notebooks, start=1):
-        # 04 and 05 read everything else from run.json.
-        taken = {} if name in REOPENING else parameters
-        print(f"[{number}/{len(notebooks)}] {name} …", flush=True)
-        seconds = execute(name, run.folder, {**taken, "run_dir": str(run.folder)})
-        # Read run.json again: the notebook may have added to it.
-        record = read_record(run.folder)
-        run.record(seconds=record["seconds"] | {name: round(seconds, 1)})
-        print(f"[{number}/{len(notebooks)}] {name} done in {format_seconds(seconds)}", flush=True)
+        step = f"[{number}/{len(notebooks)}] {name}"
+        print(f"{step} …", flush=True)
+        taken = {} if name in REOPENING else parameters  # 04 and 05 read the rest from run.json
+        seconds = execute(name, run.folder, taken | {"run_dir": str(run.folder)})
+        before = read_record(run.folder)["seconds"]
+        run.record(seconds=before | {name: round(seconds, 1)})
+        print(f"{step} done in {format_seconds(seconds)}", flush=True)
     write_report(run.folder)
     return run
 
@@ -136,7 +116,9 @@ def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, 
     """Run each member into a subfolder of the run folder, then blend them there."""
     folder, members = run_folder(run_dir, recipe), BLENDS[recipe]
     paths = [folder / member for member in members]
-    _check_blend_recipe(recipe, overrides, folder, paths)
+    _check_members(recipe, overrides)
+    if (folder / "run.json").exists() and reopen(folder).member_folders != paths:
+        raise InputError(f"{folder}: this is another run; choose another run folder")
     for member, path in zip(members, paths, strict=True):
         if not path.exists():
             copy_linear(paths[0], path)
@@ -144,19 +126,16 @@ def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, 
     return run_blend([str(path) for path in paths], str(folder))
 
 
-def _check_blend_recipe(recipe: str, overrides: str, folder: Path, paths: list[Path]) -> None:
-    """Find mistakes before the first member trains for hours."""
-    recipes = [get_recipe(member, overrides) for member in BLENDS[recipe]]
-    if recipes[0].folds == 1:
+def _check_members(recipe: str, overrides: str) -> None:
+    """Find mistakes in the overrides of a blend before its first member trains for hours."""
+    members = [get_recipe(member, overrides) for member in BLENDS[recipe]]
+    if members[0].folds == 1:
         raise InputError(f"folds=1: the weights of {recipe} are fitted out of fold; set folds=5")
-    if len({chosen.checkpoint for chosen in recipes}) < len(recipes):
-        raise InputError(
-            f"{recipe} blends {len(recipes)} encoders, and this checkpoint would replace all of "
-            "them; run the members one by one, and then python -m toxlib blend"
-        )
-    if (folder / "run.json").exists() and reopen(folder).member_folders != paths:
-        raise InputError(f"{folder}: this is another run; choose another run folder")
+    if len({member.checkpoint for member in members}) < len(members):
+        fault = f"{recipe} blends {len(members)} encoders, and this would replace all of them"
+        remedy = "run the members one by one, and then python -m toxlib blend"
+        raise InputError(f"checkpoint={members[0].checkpoint}: {fault}; {remedy}")
     set_up_display()
-    for chosen in recipes:
-        load_config(chosen, ["label"])
-        load_tokenizer(chosen)
+    for member in members:
+        load_config(member, ["label"])
+        load_tokenizer(member)

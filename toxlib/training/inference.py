@@ -1,6 +1,6 @@
 """Predict probabilities for comments, sorted by length so that little padding is computed."""
 
-import contextlib
+from contextlib import nullcontext
 
 import numpy as np
 import torch
@@ -24,35 +24,27 @@ def predict_probabilities(
     bar: tqdm | None = None,
     max_length: int | None = None,
 ) -> np.ndarray:
-    """Return the sigmoid score of each comment and label, in the order of `texts`.
+    """Return the sigmoid score of each comment and label, (N, L) float32, in the order of `texts`.
 
     Args:
-        model: a classifier with L labels; it runs on the device that it is on.
-        texts: N comments.
         precision: "auto" follows the device.
         token_budget: the most padded tokens per forward pass; 0 follows the device.
         bar: a progress bar to advance; without one, a new one is shown.
         max_length: where comments are cut; None follows the tokenizer's `model_max_length`.
-
-    Returns:
-        (N, L) float32 in [0, 1].
     """
     model = model.eval()
-    device = next(model.parameters()).device
     budget = token_budget or default_token_budget(model)
     probabilities = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
-    if not texts:
-        return probabilities
-    shown = contextlib.nullcontext(bar)
+    shown = nullcontext(bar)
     if bar is None:
         shown = progress(total=len(texts), description="Predict")
-    with torch.inference_mode(), autocast(device, precision), shown as bar:
+    with torch.inference_mode(), autocast(model.device, precision), shown as bar:
         for start in range(0, len(texts), CHUNK):
             chunk = texts[start : start + CHUNK]
             ids = tokenizer(chunk, truncation=True, max_length=max_length)["input_ids"]
             for rows in micro_batches([len(row) for row in ids], budget):
                 batch = tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")
-                logits = model(**batch.to(device)).logits
+                logits = model(**batch.to(model.device)).logits
                 probabilities[start + rows] = logits.float().sigmoid().cpu().numpy()
                 bar.update(len(rows))
     return probabilities

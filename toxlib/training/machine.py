@@ -1,6 +1,7 @@
 """What this machine is and can do: device, precision, threads, memory, matrix-product rate."""
 
 import contextlib
+import re
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -24,18 +25,15 @@ def best_precision(device: torch.device) -> str:
     """
     if device.type == "cuda":
         return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    if device.type == "cpu":
-        supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-        return "bf16" if supported else "fp32"
-    return "fp32"
+    supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
+    return "bf16" if supported else "fp32"
 
 
-def autocast(device: torch.device, precision: str) -> contextlib.AbstractContextManager:
+def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which a forward pass runs in `precision`; "auto" takes the best."""
     precision = best_precision(device) if precision == "auto" else precision
-    if precision == "fp32":
-        return contextlib.nullcontext()
-    return torch.autocast(device.type, torch.bfloat16 if precision == "bf16" else torch.float16)
+    dtype = torch.float16 if precision == "fp16" else torch.bfloat16
+    return torch.autocast(device.type, dtype, enabled=precision != "fp32")
 
 
 @contextlib.contextmanager
@@ -53,16 +51,14 @@ def peak_memory_bytes() -> int:
     """Return the most memory held so far: the GPU's if there is one, else this process's."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated()
-    # A new process inherits getrusage's ru_maxrss from its parent, so that cannot be used.
-    return status_bytes("VmHWM")
+    return status_bytes("VmHWM")  # getrusage's ru_maxrss may be that of the parent process
 
 
 def status_bytes(name: str) -> int:
-    """Return an entry of /proc/self/status, such as VmRSS, in bytes; 0 without such a file."""
+    """Return an entry of /proc/self/status, such as VmRSS, in bytes; 0 if there is none."""
     path = Path("/proc/self/status")
-    lines = path.read_text().splitlines() if path.exists() else []
-    found = (line.split()[1] for line in lines if line.startswith(f"{name}:"))
-    return 1024 * int(next(found, 0))
+    found = re.search(rf"{name}:\s*(\d+) kB", path.read_text() if path.exists() else "")
+    return 1024 * int(found[1]) if found else 0
 
 
 def matmul_rate(precision: str = "fp32", repetitions: int = 8) -> float:
@@ -72,12 +68,8 @@ def matmul_rate(precision: str = "fp32", repetitions: int = 8) -> float:
     for rows, inputs, outputs in PRODUCTS:
         x = torch.randn(rows, inputs, device=default_device()).to(dtype)
         weight = torch.randn(outputs, inputs, device=x.device).to(dtype)
-        seconds = min(_product_seconds(x, weight) for _ in range(repetitions))
-        rates.append(2 * rows * inputs * outputs / seconds)
+        for _ in range(repetitions):
+            start = time.perf_counter()
+            F.linear(x, weight)[0, 0].item()  # .item() waits for the device
+            rates.append(2 * rows * inputs * outputs / (time.perf_counter() - start))
     return max(rates)
-
-
-def _product_seconds(x: torch.Tensor, weight: torch.Tensor) -> float:
-    start = time.perf_counter()
-    F.linear(x, weight)[0, 0].item()  # .item() waits for the device
-    return time.perf_counter() - start
