@@ -135,8 +135,7 @@ def _parser() -> argparse.ArgumentParser:
         if "data" in options:
             added.add_argument("--data-dir", default="", help="folder with Kaggle's files")
         if "output" in options:
-            default = f"folder (default: outputs/{OUTPUTS[name]})"
-            added.add_argument("-o", "--output", type=Path, help=default)
+            added.add_argument("-o", "--output", type=Path, help="folder (default: in outputs/)")
         return added
 
     added = add("run", run, "execute the notebooks into a run folder", "data")
@@ -158,9 +157,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("file", type=Path, help="a CSV with id and text columns")
     added.add_argument("-o", "--output", type=Path, required=True, help="the CSV to write")
     added.add_argument("--calibrated", action="store_true", help="write calibrated probabilities")
-    added.add_argument(
-        "--decide", action="store_true", help="add yes/no columns, decided on plain scores"
-    )
+    added.add_argument("--decide", action="store_true", help="add yes/no columns (plain scores)")
     added = add("score", score, "grade a submission with Kaggle's test_labels.csv")
     added.add_argument("submission", type=Path, help="a submission.csv")
     added.add_argument("other", type=Path, nargs="?", help="another one to compare with")
@@ -176,21 +173,12 @@ def _parser() -> argparse.ArgumentParser:
     added = add("data", data, "check Kaggle's files and say what was found", "data")
     added.add_argument("--id-column", default="id")
     added.add_argument("--text-column", default="comment_text")
-    added = add(
-        "bench", bench, "compare the speed of ours, the tutorial's and RoBERTa", "data", "output"
-    )
-    added.add_argument(
-        "--quick", action="store_true", help="2 layers instead of 12: 2 minutes, not 20"
-    )
-    help = "measure how much each recipe value adds to the score; takes hours"
-    added = add("ablate", ablate, help, "data", "output")
+    added = add("bench", bench, "measure speed, ours and the tutorial's", "data", "output")
+    added.add_argument("--quick", action="store_true", help="2 layers, not 12: 2 minutes, not 20")
+    added = add("ablate", ablate, "measure what each recipe value adds (hours)", "data", "output")
     added.add_argument("--seeds", type=_positive, default=3, help="seeds per change (default: 3)")
     added.add_argument("--jobs", type=_positive, default=1, help="trainings at the same time")
     return parser
-
-
-OUTPUTS = {"compare": "comparison", "bench": "bench", "ablate": "ablation"}
-"""Command → its default folder in `outputs/`."""
 
 
 if __name__ == "__main__":

@@ -61,7 +61,7 @@ def read_json(path: Path, remedy: str) -> dict:
     except (FileNotFoundError, NotADirectoryError):
         raise InputError(f"{path}: no such file; {remedy}") from None
     except ValueError:
-        raise InputError(f"{path}: damaged, it is not JSON; {remedy}") from None
+        content = None
     if not isinstance(content, dict):
         raise InputError(f"{path}: damaged, it is not a JSON object; {remedy}")
     return content

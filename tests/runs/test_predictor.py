@@ -83,7 +83,7 @@ def test_a_blend_can_be_moved_with_its_members(blended, tmp_path):
     [
         ("thresholds.json", None, "decide", "thresholds.json: no such file; run 04_thresholds"),
         ("thresholds.json", "{}", "decide", "not made for the labels of this run"),
-        ("thresholds.json", "[", "decide", "damaged, it is not JSON"),
+        ("thresholds.json", "[", "decide", "damaged, it is not a JSON object"),
         ("calibration.json", None, "calibrated", "calibration.json: no such file"),
         ("calibration.json", '{"toxic": 1}', "calibrated", "not made for the labels"),
         ("model/config.json", None, "load", "no trained model here; run 03_train"),

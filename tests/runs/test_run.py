@@ -67,7 +67,7 @@ def test_a_missing_run_names_those_that_are_there(small_dir, tmp_path, monkeypat
     with pytest.raises(InputError, match=r"give the folder of a run \(.*outputs/mine\)"):
         toxlib.reopen("nowhere")
     (tmp_path / "outputs" / "mine" / "run.json").write_text("{")
-    with pytest.raises(InputError, match=r"run\.json: damaged, it is not JSON; delete"):
+    with pytest.raises(InputError, match=r"run\.json: damaged, it is not a JSON object; delete"):
         toxlib.reopen(tmp_path / "outputs" / "mine")
 
 

@@ -129,9 +129,8 @@ def draw_validation(labels: np.ndarray, groups: np.ndarray, share: float, seed: 
     held_out = _draw(splitter, labels, groups)[0]
     drawn, count = len(np.unique(groups[held_out])), len(np.unique(groups))
     if min(drawn, count - drawn) < FEWEST_ON_A_SIDE:
-        fault = f"train: {drawn} of {count} distinct comments would be held out"
-        remedy = f"each side needs {FEWEST_ON_A_SIDE}, so change validation_fraction"
-        raise InputError(f"{fault}; {remedy}")
+        fault = f"{drawn} of {count} distinct comments would be held out; each side needs"
+        raise InputError(f"train: {fault} {FEWEST_ON_A_SIDE}, so change validation_fraction")
     return held_out
 
 

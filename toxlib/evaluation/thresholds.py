@@ -22,12 +22,6 @@ class CrossFitted:
     per_part: np.ndarray  # (K, L): each part's; their spread shows how far one can be trusted
     final: np.ndarray  # (L,): chosen on all rows, for new comments, never for a score on these
 
-    def table(self, label_names: Sequence[str]) -> pd.DataFrame:
-        """Return each label's final threshold, and the lowest and the highest of the parts."""
-        spread = {"lowest": self.per_part.min(axis=0), "highest": self.per_part.max(axis=0)}
-        index = pd.Index(label_names, name="label")
-        return pd.DataFrame({"threshold": self.final, **spread}, index)
-
 
 def best_threshold(labels: np.ndarray, probabilities: np.ndarray, precision: float = 0.0) -> float:
     """Return the threshold of one label with the best F1 on N rows; 0.5 without a positive row.
@@ -92,8 +86,8 @@ def threshold_report(
 ) -> pd.DataFrame:
     """Return each label's scores at 0.5 and at cross-fitted thresholds, with 95 % intervals."""
     columns = zip(labels.T, (probabilities >= DEFAULT).T, fitted.decisions.T, strict=True)
-    table = fitted.table(label_names)
-    return pd.DataFrame([_label_report(*column) for column in columns], table.index).join(table)
+    chosen = pd.DataFrame(thresholds_to_json(fitted, label_names)).T.rename_axis("label")
+    return pd.DataFrame([_label_report(*column) for column in columns], chosen.index).join(chosen)
 
 
 def _label_report(labels: np.ndarray, at_half: np.ndarray, tuned: np.ndarray) -> dict:
@@ -133,7 +127,9 @@ def pooled_report(
 
 def thresholds_to_json(fitted: CrossFitted, label_names: Sequence[str]) -> dict:
     """Return {label: {threshold, lowest, highest}}; the last two are over the parts."""
-    return fitted.table(label_names).to_dict("index")
+    spread = {"lowest": fitted.per_part.min(axis=0), "highest": fitted.per_part.max(axis=0)}
+    table = pd.DataFrame({"threshold": fitted.final, **spread}, index=list(label_names))
+    return table.to_dict("index")
 
 
 def thresholds_from_json(content: dict, label_names: Sequence[str]) -> np.ndarray:
