@@ -1,7 +1,7 @@
 """Multilabel text classification: from Kaggle's CSV files to a submission and a model in use.
 
-The numbered notebooks tell the story and call this package. Its public names are below; each one
-is imported when it is first used, so that `import toxlib` takes milliseconds.
+The numbered notebooks tell the story and call this package. Its subpackages are called wings. Each
+public name below is imported when it is first used, so that `import toxlib` takes milliseconds.
 
 Letters in the shapes of arrays mean the same in the whole package:
 

@@ -184,6 +184,7 @@ def test_the_sample_is_written_only_if_there_are_no_files(folder, tmp_path_facto
     assert kaggle.find_or_make_data(str(folder)) == (folder, False)
     assert not (root / "outputs").exists()
     assert kaggle.find_or_make_data() == (root / "outputs" / "sample", True)
+    assert kaggle.find_or_make_data(str(root / "outputs" / "sample"))[1]  # named: still a sample
     assert len(kaggle.read_tables(root / "outputs" / "sample").train) == 2000
     (root / "data").mkdir()
     (root / "data" / "train.csv").write_text(TRAIN)

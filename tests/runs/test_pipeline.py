@@ -101,7 +101,7 @@ def test_a_folder_of_another_run_is_refused(
     assert "other data" in capsys.readouterr().err
     arguments = ["run", "--run-dir", str(finished), "--from", "04", "--set", "epochs=3"]
     assert main(arguments) == 2
-    assert "(epochs=1 there, 3 here); this affects training" in capsys.readouterr().err
+    assert "(epochs=1 there, 3 here); these values affect training" in capsys.readouterr().err
 
 
 def test_a_finished_run_takes_thresholds_of_a_wanted_precision(finished, tmp_path):

@@ -54,7 +54,7 @@ def test_reopening_takes_values_that_do_not_affect_training(small_dir, tmp_path)
     assert (run.recipe.epochs, run.recipe.wanted_precision) == (7, 0.8)
     assert toxlib.reopen(tmp_path / "run").recipe == run.recipe
     with pytest.raises(
-        InputError, match=r"another run \(seed=42 there, 7 here\); this affects training"
+        InputError, match=r"another run \(seed=42 there, 7 here\); these values affect training"
     ):
         toxlib.reopen(tmp_path / "run", "seed=7")
 

@@ -33,7 +33,7 @@ TRAINED_ON = 6000
 """Comments to train on; half of the file if it has fewer than twice as many."""
 SPLIT_SEED = 42
 LONG = 512
-"""Comments with more tokens than this are also scored alone, all labels pooled."""
+"""Comments with more tokens than this are also scored separately, by one AUC over all labels."""
 BASELINE = "max_length=512 learning_rate=2e-4 layer_decay=1 head_lr_multiplier=1"
 """The baseline, as overrides of the recipe `quick`."""
 MINILM = "head=cls4 head_lr_multiplier=30 learning_rate=5e-4 layer_decay=0.8"
@@ -139,7 +139,7 @@ def _path(output: Path, name: str, seed: int) -> Path:
 
 
 def _train_once(rows: Rows, recipe: Recipe, path: Path, threads: int) -> None:
-    """Save held-out predictions and the seconds they took, unless `path` has them already."""
+    """Save held-out predictions and the seconds of the training, unless `path` has them."""
     source = json.dumps([dataclasses.asdict(recipe), rows.sha256], sort_keys=True)
     if path.exists():
         if str(np.load(path)["source"]) != source:

@@ -1,8 +1,8 @@
 """Measure how the cost of one comment grows with its length, in our Longformer and transformers'.
 
 A point is one forward and backward pass through two layers of base width. Each one is measured in
-a process of its own, `python -m toxlib.benchmarks.speed_by_length NAME TOKENS`, because a process
-keeps only the highest peak of its memory.
+a process of its own, `python -m toxlib.benchmarks.speed_by_length NAME TOKENS`, so that
+memory which earlier points hold is not counted.
 """
 
 import json

@@ -37,10 +37,10 @@ class Tables:
 
 def find_or_make_data(data_dir: str = "") -> tuple[Path, bool]:
     """Return the folder of Kaggle's files and False, or that of the sample and True."""
-    folder = find_data_dir(data_dir)
+    folder, sample = find_data_dir(data_dir), files.outputs() / "sample"
     if folder is None:
-        return write_sample(files.outputs() / "sample"), True
-    return folder.resolve(), False
+        return write_sample(sample), True
+    return folder.resolve(), folder.resolve() == sample.resolve()
 
 
 def find_data_dir(data_dir: str | Path | None) -> Path | None:

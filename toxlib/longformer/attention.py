@@ -58,7 +58,7 @@ def window_attention(
         near = slice(max(0, number - neighbours), number + neighbours + 1)
         i, j = positions[number][:, None], torch.cat(positions[near])
         allowed = ((i - j).abs() <= reach) & ~excluded[:, None, j]  # (S, queries, keys)
-        allowed = allowed | (i == j)  # padding too: a softmax over no keys is NaN
+        allowed = allowed | (i == j)  # padding too: a softmax over no keys would be NaN
         output = F.scaled_dot_product_attention(
             queries,
             torch.cat([global_key, *keys[near]], dim=2),
@@ -112,7 +112,7 @@ def project_gathered(gathered: Tensor, sums: Tensor, weight: Tensor, bias: Tenso
     The value projection is applied to the sums, because Σ a(Wx + b) = W(Σ ax) + bΣ a.
 
     Args:
-        gathered, sums: (P, H, C) and (P, H), from `gather_by_probes`.
+        gathered, sums: (P, H, C) and (P, H), from `gather_by_probes` for all blocks.
         weight, bias: (C, C) and (C,), W and b of the global value projection.
     """
     heads = gathered.shape[1]

@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 LEVELS = 2**16
-"""One 64-bit random number serves four values with 16 bits each, which take this many levels."""
+"""A random 64-bit number is split into four of 16 bits, each with this many levels."""
 
 
 class CheapDropout(nn.Dropout):

@@ -86,7 +86,7 @@ def _longformer_config(source: PreTrainedConfig, tokens: int, window: int) -> Lo
         max_position_embeddings=tokens + padding_id + 1,
         pad_token_id=padding_id,
         type_vocab_size=getattr(source, "type_vocab_size", 1),
-        layer_norm_eps=getattr(source, "layer_norm_eps", 1e-12),  # fixed in DistilBERT's code
+        layer_norm_eps=getattr(source, "layer_norm_eps", 1e-12),  # hard-coded in DistilBERT
     )
 
 

@@ -1,4 +1,4 @@
-"""The classifier: a Longformer with one logit per label that computes nothing for padding.
+"""The classifier: a Longformer with one logit per label that computes almost nothing for padding.
 
 Its parameters have the names and shapes of transformers' Longformer, so each class loads what the
 other has saved. `unpad.py` removes the padding and `attention.py` computes the attention.
@@ -23,11 +23,11 @@ from toxlib.longformer.positions import longest_sequence
 from toxlib.longformer.unpad import Layout, make_layout
 
 CUDA_MULTIPLE = 64
-"""On CUDA, lengths are rounded up to a multiple of this: padding costs less than small kernels."""
+"""CUDA lengths are rounded up to a multiple of this: padding costs less than many small blocks."""
 
 
 class UnpaddedLongformerModel(LongformerModel):
-    """transformers' `LongformerModel` with a method `encode` that computes nothing for padding.
+    """transformers' `LongformerModel` with a method `encode` that computes hardly any padding.
 
     Set `use_upstream = True` to let classifiers run transformers' `forward`, for comparison.
     """
@@ -80,9 +80,9 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
 
     It differs from transformers' `LongformerForSequenceClassification` (upstream) in four ways:
 
-    * It computes nothing for padding. If a call asks for attention weights or hidden states, or
+    * It computes hardly any padding. If a call asks for attention weights or hidden states, or
       gives embeddings, upstream's code runs.
-    * It reads the first token that is not padding; upstream reads the first token even if it is.
+    * It reads the first token that is not padding; upstream reads position 0 in any case.
     * The loss is always binary cross-entropy with logits. Upstream takes integer labels for class
       numbers unless `problem_type` is set.
     * When gradients are accumulated, the loss is divided once, not twice (`accepts_loss_kwargs`,
@@ -150,7 +150,9 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
     def _logits(self, *inputs: Tensor | None) -> Tensor:
         """Return the logits, (B, L), from the first token of each comment."""
         (first,), _ = self.longformer.encode(*inputs)
-        return self.classifier(first[:, None])  # upstream's head takes (B, T, C) and reads T = 0
+        return self.classifier(
+            first[:, None]
+        )  # upstream's head takes (B, T, C) and reads its token 0
 
 
 def _compute_layer(

@@ -7,7 +7,7 @@ COUNTS_POSITIONS_FROM_PADDING = ("longformer", "roberta", "xlm-roberta", "camemb
 
 
 def longest_sequence(config: PreTrainedConfig) -> int | None:
-    """Return how many tokens fit the position table; None for encoders without one."""
+    """Return the most tokens that the configuration allows; None if it sets no limit."""
     rows = getattr(config, "max_position_embeddings", None)
     if config.model_type in COUNTS_POSITIONS_FROM_PADDING:
         return rows - (config.pad_token_id + 1)

@@ -24,7 +24,7 @@ INTERVALS = {
 def compare_runs(folders: list[Path]) -> pd.DataFrame:
     """Score runs on the validation rows that they share, none of which their models trained on.
 
-    Returns a row per run. Differences are to the first run, on the same resampled comments. The
+    Returns a row per run. Differences are from the first run, on the same resampled comments. The
     ends of intervals are in columns that end in "low" and "high".
     """
     runs = reopen_all(folders)

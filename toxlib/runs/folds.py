@@ -59,13 +59,13 @@ def unfinished(run: Run) -> list[int]:
 
 
 def folds_side_by_side(recipe: Recipe) -> int:
-    """Return how many folds are trained at the same time; one where they would share a GPU."""
+    """Return how many folds are trained at the same time; 1 on a GPU, which they would share."""
     most = 1 if torch.cuda.is_available() else torch.get_num_threads()
     return min(recipe.jobs, recipe.folds, most)
 
 
 def threads_per_fold(recipe: Recipe) -> int:
-    """Return the CPU threads of each fold. Results depend on their number in the last digits."""
+    """Return the CPU threads of each fold. Their number changes the last digits of results."""
     return max(1, torch.get_num_threads() // folds_side_by_side(recipe))
 
 
@@ -76,7 +76,7 @@ def train_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray]:
 
 
 def validation_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray] | None:
-    """Return the comments and labels that choose the best epoch; None if no rows may do so."""
+    """Return the comments and labels to choose the best epoch by; None if it is not chosen."""
     rows = run.split.held_out(fold)
     return (run.texts(rows), run.tables.labels[rows]) if run.split.chooses_epoch else None
 
@@ -87,7 +87,7 @@ def work_folder(run: Run, fold: int) -> Path:
 
 
 def keep_fold(run: Run, fold: int, trained: Finetuned, side_by_side: int = 1) -> None:
-    """Save a fold's model, predict its rows with it, and mark the fold as finished.
+    """Save a fold's model, write its predictions, and mark the fold as finished.
 
     `side_by_side` is how many folds were trained at the same time, for the record of costs.
     """

@@ -31,10 +31,10 @@ def run_pipeline(
     """Check all that can be checked, then execute the notebooks and write the report.
 
     `start` is the number of the first notebook to execute. From 04 on, the run folder is reopened,
-    and `recipe` only names the default folder.
+    and `recipe` only names the folder if `run_dir` is empty.
 
     Raises:
-        InputError: for a wrong parameter or file, before any notebook runs.
+        InputError: for a wrong parameter or file, mostly before any notebook runs.
         NotebookError: if a cell fails; the executed notebook is kept for reading.
     """
     numbers = [name[:2] for name in NOTEBOOKS]
@@ -113,12 +113,12 @@ def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, str
 
 
 def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, start: str) -> Run:
-    """Run each member into a subfolder of the run folder, then blend them there."""
+    """Run each recipe of the blend in a subfolder, then blend these runs in the run folder."""
     folder, members = run_folder(run_dir, recipe), BLENDS[recipe]
     paths = [folder / member for member in members]
     _check_members(recipe, overrides)
     if (folder / "run.json").exists() and reopen(folder).member_folders != paths:
-        raise InputError(f"{folder}: this is another run; choose another run folder")
+        raise InputError(f"{folder}: this folder belongs to another run; choose another one")
     for member, path in zip(members, paths, strict=True):
         if not path.exists():
             copy_linear(paths[0], path)

@@ -24,7 +24,7 @@ REMEDY = f"run 03_train, or 06_blend for a blend; delete a fold's {DONE} to trai
 
 @dataclass(frozen=True)
 class Predictions:
-    """The predictions of one kind of model in a run, by one model per fold.
+    """The predictions of the encoder, a linear model or the blend, by one model per fold.
 
     The run's own predictions lie in the run folder and the folds' folders. Those of a linear model
     lie in subfolders with the model's name.
@@ -52,7 +52,7 @@ class Predictions:
         return [files.read_json(self.done_path(fold), remedy) for fold in self.split.folds]
 
     def rows(self, kind: str, fold: int | None) -> np.ndarray:
-        """Return which training rows, (N,), are of a kind: `VALIDATION` or `SET_ASIDE`."""
+        """Return which rows of the training file, (N,), are `VALIDATION` or `SET_ASIDE`."""
         if fold is ALL:
             return self.split.is_validation
         return self.split.held_out(fold) if kind == VALIDATION else self.split.set_aside(fold)
@@ -91,7 +91,7 @@ class Predictions:
         return parts
 
     def _by_row(self, fold: int) -> np.ndarray:
-        """Return what the fold's model predicted for the training rows, (N, L); NaN elsewhere."""
+        """Return the fold's predictions by row of the training file, (N, L); NaN if none."""
         predicted = np.full(self.tables.labels.shape, np.nan)
         for kind in (VALIDATION, SET_ASIDE):
             rows = self.rows(kind, fold)

@@ -74,7 +74,7 @@ class Scorer:
         return self._calibrated(scores) if calibrated else scores
 
     def decide(self, texts: Sequence[str]) -> pd.DataFrame:
-        """Return True where a comment has a label by the run's thresholds.json; see `predict`.
+        """Return True where a comment has a label by the run's thresholds.json.
 
         >>> toxlib.load("outputs/quick").decide(["Thank you."]).dtypes.iloc[0]
         dtype('bool')
@@ -84,7 +84,7 @@ class Scorer:
     def predict_file(
         self, path: Path, output: Path, calibrated: bool = False, decide: bool = False
     ) -> None:
-        """Score a CSV with id and text columns in pieces, and write ids and scores in its order.
+        """Score a CSV with ids and texts piece by piece; write ids and scores in its order.
 
         With `decide`, add a column of 0 and 1 per label, called `<label>_decision`.
         """

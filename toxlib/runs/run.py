@@ -80,7 +80,7 @@ class Run:
         return list(dict.fromkeys(self.folder / m["run"] for m in self.members.values()))
 
     def texts(self, rows: np.ndarray) -> list[str]:
-        """Return the training comments that a mask, (N,), picks."""
+        """Return the training file's comments where `rows`, (N,), is True."""
         return [t for t, wanted in zip(self.train_texts, rows, strict=True) if wanted]
 
     def shown(self, texts: Sequence[str]) -> list[str]:
@@ -159,7 +159,7 @@ class Run:
             differences.append("other members")
         if differences:
             fault = f"this folder belongs to another run ({'; '.join(differences[:4])})"
-            remedy = "this affects training, so choose another run folder, or delete this one"
+            remedy = "these values affect training: choose another run folder, or delete it"
             raise InputError(f"{self.folder}: {fault}; {remedy}")
 
 
@@ -168,13 +168,13 @@ def open_run(
 ) -> Run:
     """Check the parameters and the data, and return the run that they describe.
 
-    Nothing is written; `Run.claim` makes the folder this run's own.
+    The run folder is not written; `Run.claim` makes it this run's own.
 
     Args:
         recipe: a name in `toxlib.RECIPES`.
         data_dir: the folder of Kaggle's files. If empty, `data/` is tried, then Kaggle's input
             folder; if neither holds the files, the built-in sample is used.
-        run_dir: the run folder; if empty, `outputs/<recipe>`, on Kaggle below `/kaggle/working`.
+        run_dir: the run folder; if empty, `outputs/<recipe>` (`/kaggle/working/<recipe>`).
         overrides: recipe values to change, such as `"learning_rate=1e-5 epochs=1"`.
 
     >>> run = toxlib.open_run("quick", overrides="epochs=1")
@@ -238,7 +238,7 @@ def read_record(folder: Path) -> dict:
     try:
         return record | {"recipe": Recipe(**record["recipe"])}
     except (ValueError, TypeError, KeyError):
-        fault = "not written by this version of toxlib; run it again"
+        fault = "not written by this version of toxlib; run 03_train in a new folder"
         raise InputError(f"{path}: {fault}") from None
 
 
@@ -260,4 +260,4 @@ def set_up_display() -> None:
     pd.set_option("display.html.use_mathjax", False)  # comments contain dollar signs
     pd.set_option("display.max_colwidth", 200)
     logging.disable_progress_bar()
-    logging.set_verbosity_error()  # it warns that the head is new, which is what we ask for
+    logging.set_verbosity_error()  # a warning says that the head is new, as intended

@@ -32,7 +32,7 @@ DROPOUTS = {
     "attention_probs_dropout_prob": "attention_dropout",
     "attention_dropout": "attention_dropout",
 }
-"""Name in an encoder's configuration → recipe value; encoders differ in their names."""
+"""Name in an encoder's configuration → recipe value; its name varies from encoder to encoder."""
 
 
 def load_classifier(
@@ -68,7 +68,7 @@ def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
 def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """Load the checkpoint's tokenizer; it pads on the right and cuts at the recipe's `max_length`.
 
-    The length is saved with the model, so that `pipeline` cuts comments where training did.
+    The length is saved too, so that transformers' `pipeline` cuts there with `truncation=True`.
     """
     tokenizer = _load(AutoTokenizer.from_pretrained, recipe)
     tokenizer.model_max_length = recipe.max_length

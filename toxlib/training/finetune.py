@@ -51,7 +51,7 @@ def finetune(
 
     Args:
         training: N comments and their labels, (N, L).
-        validation: comments and labels that are scored after each epoch; the epoch with the best
+        validation: comments to score after each epoch, and their labels; the epoch with the best
             mean column-wise AUC is kept. None keeps the last epoch.
         work_dir: a folder for tokens and for a checkpoint per epoch; the latter is removed.
     """
@@ -96,7 +96,7 @@ def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> Tr
     trackers = ["none", *get_available_reporting_integrations()]
     if recipe.report_to not in trackers:
         raise InputError(
-            f"report_to={recipe.report_to}: not installed or unknown; pip install it, or choose "
+            f"report_to={recipe.report_to}: unknown or not installed; install it, or choose "
             f"one of {', '.join(trackers)}"
         )
     strategy = "epoch" if choose_epoch else "no"

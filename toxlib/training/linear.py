@@ -80,7 +80,7 @@ class LinearModels:
 
 
 def log_count_ratio(matrix: csr_array, labels: np.ndarray) -> np.ndarray:
-    """Return how much more often each feature occurs with the label than without it, (V,).
+    """Return log(rate with the label ÷ rate without it) of each feature, (V,).
 
     These are the weights of naive Bayes, by which NB-LR scales the features (Wang & Manning
     2012), as logarithms. We count the comments that have a feature and add one to each count.

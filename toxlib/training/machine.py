@@ -19,7 +19,7 @@ def default_device() -> torch.device:
 
 
 def best_precision(device: torch.device) -> str:
-    """Return "bf16" or "fp16" if the device has instructions for it, else "fp32".
+    """Return "bf16" if the device has instructions for it, else "fp16" (GPU) or "fp32" (CPU).
 
     A CPU without bf16 instructions emulates them at about an eighth of the speed of fp32.
     """

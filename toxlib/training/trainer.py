@@ -17,7 +17,7 @@ LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
 
 class MicroBatchTrainer(Trainer):
-    """A Trainer whose optimiser step is the plain mean over a random batch.
+    """A Trainer whose gradient is the plain mean over a random batch.
 
     A batch is drawn at random, as usual. Inside it, comments are sorted by length and cut into
     micro-batches, each weighted by its share of the comments. The gradient is that of the unsplit
@@ -43,7 +43,9 @@ class MicroBatchTrainer(Trainer):
         names = {id(parameter): name for name, parameter in self.model.named_parameters()}
         decay, name = self.recipe.layer_decay, type(self.model).__name__
         if decay < 1 and not any(map(LAYER.search, names.values())):
-            raise InputError(f"layer_decay={decay}: {name} does not number its layers; set 1")
+            raise InputError(
+                f"layer_decay={decay}: {name} does not number its layers; set layer_decay=1"
+            )
         groups, optimizer.param_groups = optimizer.param_groups, []
         for group in groups:
             by_factor: dict[float, list] = {}
