@@ -129,7 +129,7 @@ def ratios(result: dict) -> dict[str, float]:
 
 
 def bf16_difference(shared: SharedModels) -> float:
-    """Return how much bf16 changes a probability at most, on every fourth comment."""
+    """Return the largest change of a probability by bf16 on every fourth comment."""
     features = sorted(shared.features(TUTORIAL_LENGTH)[::4], key=lambda f: len(f["input_ids"]))
     batches = [shared.pad([feature]) for feature in features]
     shared.longformer.longformer.use_upstream = False

@@ -131,7 +131,7 @@ class OurRecipe(SpeedRecipe):
         recipe = get_recipe("longformer-3048", f"precision={self.precision}")
         rows = datasets.Dataset.from_list(self.features[:2])
         tokenizer, folder = self.shared.tokenizer, self.shared.folder
-        # We make a new Trainer each time: accelerate keeps one precision for the whole process.
+        # A new Trainer each time resets the precision, which accelerate keeps per process.
         trainer = make_trainer(self.model, tokenizer, rows, None, recipe, folder)
         batch = dict(self.shared.pad(self.features))
         step = seconds_of(trainer.training_step, self.model, batch)

@@ -1,9 +1,10 @@
-"""Longformer's attention, computed exactly and only for tokens that exist.
+"""Longformer's attention, computed exactly, with little or no padding.
 
 Each token attends to its neighbours, at most `reach` tokens away on either side, and to all global
-tokens. A global token attends to all tokens, with query, key and value projections of its own
-(Beltagy 2020, arXiv 2004.05150, section 3). These are pure functions of tensors. Their results are
-those of transformers' `LongformerSelfAttention` at all positions that are not padding.
+tokens. A global token attends to all tokens, with projections (query, key and value) that only
+global tokens use (Beltagy 2020, arXiv 2004.05150, section 3). These are pure functions of tensors.
+Their results are those of transformers' `LongformerSelfAttention` at all positions that are not
+padding.
 """
 
 import math
@@ -27,7 +28,7 @@ def window_attention(
     is_padding: Tensor | None = None,
     dropout: float = 0.0,
 ) -> Tensor:
-    """Return the attention output, (S, H, T, D), of the tokens that are not global.
+    """Return the attention output, (S, H, T, D), valid for all tokens but global ones.
 
     If the window covers the whole comment, this is full attention. Otherwise the queries are split
     into chunks, and each chunk attends to the keys within its reach and to the global keys, so
@@ -89,14 +90,14 @@ def make_probes(query: Tensor, key_weight: Tensor) -> Tensor:
 def gather_by_probes(
     probes: Tensor, hidden: Tensor, is_padding: Tensor | None = None, dropout: float = 0.0
 ) -> tuple[Tensor, Tensor]:
-    """Return the sum of hidden states, weighted by each global token's attention.
+    """Return the attention-weighted sum of hidden states, per global token and head.
 
     Args:
         probes: (S, G, H, C), from `make_probes`.
         hidden: (S, T, C). The other arguments are those of `window_attention`.
 
     Returns:
-        The weighted sums, (S*G, H, C), and the sums of the weights, (S*G, H), 1 without dropout.
+        The weighted sums, (S*G, H, C), and the weights' sums, (S*G, H), all 1 without dropout.
     """
     scores = probes.flatten(1, 2) @ hidden.transpose(1, 2)  # (S, G*H, T)
     if is_padding is not None:

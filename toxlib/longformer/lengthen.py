@@ -1,6 +1,6 @@
 """Turn a BERT- or RoBERTa-like encoder into a Longformer that takes longer texts.
 
-If its window covers the whole text, a Longformer computes full attention. So with the encoder's
+A Longformer whose window covers the whole text computes full attention. So with an encoder's
 weights in all its projections it gives the same hidden states as the encoder.
 """
 

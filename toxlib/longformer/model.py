@@ -55,7 +55,7 @@ class UnpaddedLongformerModel(LongformerModel):
             input_ids, …: (B, T). If `global_attention_mask` is None, each comment's first token
                 is global.
             first_only: the last layer returns each comment's first token only, (B, C). If no
-                other token is global, it computes nothing else. All other layers return (U, C).
+                other token is global, only these rows are computed. Other layers return (U, C).
         """
         mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
         types = torch.zeros_like(input_ids) if token_type_ids is None else token_type_ids
@@ -85,8 +85,8 @@ class LongformerForMultiLabelSequenceClassification(LongformerForSequenceClassif
     * It reads the first token that is not padding; upstream reads position 0 in any case.
     * The loss is always binary cross-entropy with logits. Upstream takes integer labels for class
       numbers unless `problem_type` is set.
-    * When gradients are accumulated, the loss is divided once, not twice (`accepts_loss_kwargs`,
-      transformers issue 47688).
+    * When gradients are accumulated, the loss is divided by the steps once, not twice
+      (`accepts_loss_kwargs`, transformers issue 47688).
 
     >>> import torch
     >>> from toxlib import LongformerForMultiLabelSequenceClassification

@@ -60,7 +60,7 @@ def make_layout(
         attention_mask: (B, T), 0 for padding.
         global_attention_mask: (B, T), 1 for global tokens. None makes each comment's first token
             global.
-        multiple: lengths are rounded up to a multiple of this if the batch has enough padding.
+        multiple: lengths are rounded up to a multiple of this, but not beyond T.
 
     Example: three comments, the last one padded on the left. The numbers are positions in the
     flattened batch, and dots are padding:
@@ -74,7 +74,7 @@ def make_layout(
     [(1, 3), (2, 2)]
     >>> layout.index.tolist()
     [4, 5, 6, 0, 1, 9, 10]
-    >>> layout.first.tolist()  # comment 0 starts at position 3 of this list, comment 1 at 0
+    >>> layout.first.tolist()  # comment 0 starts at position 3 of `layout.index`, comment 1 at 0
     [3, 0, 5]
     """
     is_real = attention_mask.bool().cpu().numpy().copy()

@@ -76,7 +76,7 @@ def correlations(members: Members) -> pd.DataFrame:
 
 
 def blend_parts(labels: np.ndarray, members: Members, equal: bool = False) -> Blended:
-    """Fit weights for each part, and once on all validation rows, and blend the members with them.
+    """Blend each part with weights fitted for it, and fit final weights on all validation rows.
 
     `labels`, (N, L), are those of the validation rows, in the file's order. With `equal`, all
     weights are the same.

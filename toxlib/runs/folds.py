@@ -106,8 +106,8 @@ def keep_fold(run: Run, fold: int, trained: Finetuned, side_by_side: int = 1) ->
 def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, float]:
     """Add up the seconds of all folds.
 
-    `model_seconds` is the time that they took, some of them side by side; `peak_memory_gb` is the
-    memory of all folds that were trained at the same time.
+    `model_seconds` is the elapsed time, linear models included. `peak_memory_gb` is the largest
+    peak of a fold, times the folds that were trained at the same time.
     """
     costs = pd.DataFrame([record["cost"] for record in records])
     linear = sum(record["cost"]["seconds"] for record in linear_records)
@@ -128,7 +128,7 @@ def copy_linear(source: Path, target: Path) -> None:
 
 
 def _train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
-    """Train one fold; in a worker process, torch and transformers start with default settings."""
+    """Train one fold; it may run in a new process, so it sets up display and threads."""
     set_up_display()
     with machine.threads(threads):
         print(f"Fold {fold}: {run.split.trained_on(fold).sum()} comments", flush=True)

@@ -22,13 +22,13 @@ from toxlib.training.checkpoints import load_config, load_tokenizer
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
 BLEND_NOTEBOOKS = ("06_blend", "04_thresholds", "05_submission")
-REOPENING = ("04_thresholds", "05_submission")  # they take a run folder alone
+REOPENING = ("04_thresholds", "05_submission")  # their only parameter is the run folder
 
 
 def run_pipeline(
     recipe: str, data_dir: str = "", run_dir: str = "", overrides: str = "", start: str = "01"
 ) -> Run:
-    """Check all that can be checked, then execute the notebooks and write the report.
+    """Check parameters and data, then execute the notebooks and write the report.
 
     `start` is the number of the first notebook to execute. From 04 on, the run folder is reopened,
     and `recipe` only names the folder if `run_dir` is empty.

@@ -15,10 +15,10 @@ from toxlib.evaluation.parts import Part, average, join
 OWN = "own"
 """The run's own predictions: its encoder's, or the blend's. Others are those of linear models."""
 DONE = "training.json"
-"""The file that is written last for a fold, with its cost and log: the fold is finished then."""
+"""The last file of a fold, with its cost and log. Once it exists, the fold is finished."""
 VALIDATION, SET_ASIDE, TEST = "validation", "set_aside", "test"
 """The rows that a fold's model predicts: those held out, those set aside, and the test rows."""
-ALL = None  # given as the fold: the rows of all folds, in files in the run folder
+ALL = None  # as the fold: the rows of all folds; their files lie in the run folder
 REMEDY = f"run 03_train, or 06_blend for a blend; delete a fold's {DONE} to train it again"
 
 
@@ -81,7 +81,7 @@ class Predictions:
         return self._read(TEST, ALL)
 
     def parts(self) -> list[Part]:
-        """Return the parts in which thresholds, calibrators and blend weights are fitted."""
+        """Return the parts for which thresholds, calibrators, weights are fitted; see `Part`."""
         position = np.cumsum(self.split.is_validation) - 1
         by_fold = [self._by_row(fold) for fold in self.split.folds]
         parts, labels = [], self.tables.labels

@@ -29,7 +29,7 @@ def load(run_dir: str | Path = "") -> "Scorer":
     """Load a finished run, which may be a blend; if `run_dir` is empty, the one in outputs/quick.
 
     Raises:
-        InputError: if the folder holds no run, or its models are missing or damaged.
+        InputError: if the folder holds no run, or a model is missing.
 
     >>> scorer = toxlib.load("outputs/quick")
     >>> scorer.predict(["Thank you for the note."]).columns[0]
@@ -140,7 +140,7 @@ class Scorer:
 
 
 class _Models:
-    """The models of each fold of a run: its encoder and, for some blends, the linear models."""
+    """Each fold's models: the encoder and, if a blend uses them, the linear models."""
 
     def __init__(self, folder: Path, with_linear: bool):
         self.recipe = read_record(folder)["recipe"]

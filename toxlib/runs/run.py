@@ -84,7 +84,7 @@ class Run:
         return [t for t, wanted in zip(self.train_texts, rows, strict=True) if wanted]
 
     def shown(self, texts: Sequence[str]) -> list[str]:
-        """Return texts shortened for display, and masked unless the recipe shows them."""
+        """Return texts shortened for display, and masked if `mask_comments` is set."""
         mask = text.mask if self.recipe.mask_comments else str
         return [mask(text.shorten(t, 160)) for t in texts]
 
@@ -243,7 +243,7 @@ def read_record(folder: Path) -> dict:
 
 
 def fold_folders(folder: Path, recipe: Recipe) -> list[Path]:
-    """Return the folder of each fold; a run with one validation set keeps it in the run folder."""
+    """Return the folder of each fold; of a single fold, the run folder."""
     folds = recipe.folds
     return [folder] if folds == 1 else [folder / f"fold-{fold}" for fold in range(folds)]
 

@@ -1,6 +1,6 @@
 """Load encoders and trained classifiers, and save them.
 
-A checkpoint is a local folder, a hub name at a pinned revision, or the bundled all-MiniLM-L6-v2.
+A checkpoint is a local folder, a hub name with a revision, or the bundled all-MiniLM-L6-v2.
 """
 
 import importlib.util

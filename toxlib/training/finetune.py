@@ -53,7 +53,7 @@ def finetune(
         training: N comments and their labels, (N, L).
         validation: comments to score after each epoch, and their labels; the epoch with the best
             mean column-wise AUC is kept. None keeps the last epoch.
-        work_dir: a folder for tokens and for a checkpoint per epoch; the latter is removed.
+        work_dir: a folder for tokens and for Trainer's checkpoints, which are removed.
     """
     model, tokenizer = checkpoints.load_classifier(recipe, label_names)
     train_set = tokens.tokenize(training[0], tokenizer, work_dir / "train.arrow", training[1])
@@ -127,7 +127,7 @@ def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> Tr
         disable_tqdm=True,
         report_to=recipe.report_to,
         run_name=recipe.run_name or None,
-        label_names=["labels"],  # the signature of the head `cls4` does not name them
+        label_names=["labels"],  # the signature of the head `cls4` has no such argument
         seed=recipe.seed,
         dataloader_pin_memory=device.type == "cuda",
     )

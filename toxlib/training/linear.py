@@ -82,7 +82,7 @@ class LinearModels:
 def log_count_ratio(matrix: csr_array, labels: np.ndarray) -> np.ndarray:
     """Return log(rate with the label ÷ rate without it) of each feature, (V,).
 
-    These are the weights of naive Bayes, by which NB-LR scales the features (Wang & Manning
+    These are the weights of naive Bayes, by which nb-lr scales the features (Wang & Manning
     2012), as logarithms. We count the comments that have a feature and add one to each count.
     The labels, (N,), must have both 0 and 1.
     """
