@@ -4,21 +4,44 @@ Each command imports what it needs when it is called, so that --help is quick.
 """
 
 import argparse
+import signal
 import sys
+import threading
 from pathlib import Path
 
-from toxlib.errors import InputError, NotebookError
+from toxlib.errors import KEPT, InputError, NotebookError
 
 
 def main(argv: list[str] | None = None) -> int:
-    """Run a command. Returns 0, or 2 for a mistake of the user, or 1 if a notebook fails."""
+    """Run a command and return its exit status.
+
+    It is 0; 2 for a mistake of the user or a refusal of the operating system; 1 if a notebook
+    fails; 130 after Ctrl-C and 143 after SIGTERM.
+    """
     arguments = _parser().parse_args(argv)
+    if threading.current_thread() is threading.main_thread():
+        signal.signal(signal.SIGTERM, _terminate)
     try:
         arguments.command(arguments)
     except (InputError, NotebookError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
+    except OSError as error:
+        where = f"{error.filename}: " if error.filename else ""
+        print(f"error: {where}{error.strerror or error}; {KEPT}", file=sys.stderr)
+        return 2
+    except (KeyboardInterrupt, Terminated) as error:
+        print(f"\nstopped; {KEPT}", file=sys.stderr)
+        return 143 if isinstance(error, Terminated) else 130
     return 0
+
+
+class Terminated(BaseException):
+    """The process was sent SIGTERM."""
+
+
+def _terminate(number: int, frame: object) -> None:
+    raise Terminated
 
 
 def run(arguments: argparse.Namespace) -> None:

@@ -1,5 +1,7 @@
 """The two errors that the command line reports in one or two lines, and how values are shown."""
 
+KEPT = "what is finished is kept, and the same command goes on from there"
+
 
 class InputError(ValueError):
     """A mistake in a file, a parameter or a folder that the user can correct.

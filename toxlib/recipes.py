@@ -80,6 +80,13 @@ class Recipe:
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _value(
         "auto", "The number format of computing; auto takes bf16 or fp16 if the device has it."
     )
+    checkpoint_steps: int = _value(
+        0,
+        "Steps from one checkpoint to the next, from which a killed training goes on; 0: as many "
+        "as take about 10 minutes.",
+        changeable=True,
+        ge=0,
+    )
     seed: int = _value(42, "Decides split, new head, batches and dropout.", ge=0, le=2**31)
     folds: int = _value(
         1, "1: one validation set. More: a model per fold, out-of-fold scores.", ge=1, le=10

@@ -9,7 +9,6 @@ import json
 import os
 import time
 from pathlib import Path
-from tempfile import TemporaryDirectory
 
 import joblib
 import numpy as np
@@ -28,6 +27,7 @@ from toxlib.training import machine
 from toxlib.training.checkpoints import load_tokenizer
 from toxlib.training.finetune import finetune
 from toxlib.training.inference import predict_probabilities
+from toxlib.training.resume import claim_work_folder
 
 TRAINED_ON = 6000
 """Comments to train on; half of the file if it has fewer than twice as many."""
@@ -115,10 +115,10 @@ def ablate(folder: Path, output: Path, seeds: int = 3, jobs: int = 1) -> pd.Data
         InputError: if `output` is a file, or holds trainings on other data or by other recipes.
     """
     files.check_folder(output)
-    rows, threads = read_rows(folder), max(1, (os.cpu_count() or 1) // jobs)
-    train = joblib.delayed(_train_once)
+    files.lock(output)
+    rows, train = read_rows(folder), joblib.delayed(_train_once)
     joblib.Parallel(jobs)(
-        train(rows, recipe_for(name, seed), _path(output, name, seed), threads)
+        train(rows, recipe_for(name, seed), _path(output, name, seed), jobs)
         for seed in range(seeds)
         for name in ("baseline", *CHANGES)
     )
@@ -138,8 +138,10 @@ def _path(output: Path, name: str, seed: int) -> Path:
     return output / f"{name}-{seed}.npz"
 
 
-def _train_once(rows: Rows, recipe: Recipe, path: Path, threads: int) -> None:
+def _train_once(rows: Rows, recipe: Recipe, path: Path, jobs: int) -> None:
     """Save held-out predictions and the seconds of the training, unless `path` has them."""
+    if jobs > 1:
+        machine.end_with_parent()
     source = json.dumps([dataclasses.asdict(recipe), rows.sha256], sort_keys=True)
     if path.exists():
         if str(np.load(path)["source"]) != source:
@@ -147,15 +149,17 @@ def _train_once(rows: Rows, recipe: Recipe, path: Path, threads: int) -> None:
                 f"{path}: made from other data or another recipe; choose another folder by -o"
             )
         return
-    start = time.perf_counter()
-    with machine.threads(threads), TemporaryDirectory() as work:
-        trained = finetune(recipe, rows.label_names, rows.training, None, Path(work))
+    work = claim_work_folder(path.with_suffix(".work"), {"source": source})
+    with machine.threads(max(1, (os.cpu_count() or 1) // jobs)):
+        trained = finetune(recipe, rows.label_names, rows.training, None, work)
+        start = time.perf_counter()
         probabilities = predict_probabilities(
             trained.model, trained.tokenizer, rows.held_out_texts, recipe.precision
         )
-    seconds = time.perf_counter() - start
+    seconds = trained.cost["training_seconds"] + time.perf_counter() - start
     with files.replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, probabilities=probabilities, seconds=seconds, source=source)
+    files.remove(work)
 
 
 def report(rows: Rows, output: Path, seeds: int) -> pd.DataFrame:

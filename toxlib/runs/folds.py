@@ -1,61 +1,103 @@
-"""Train a run's models fold by fold. A fold that is finished is not trained again."""
+"""Train a run's models fold by fold, and go on where a killed run has stopped.
 
+A fold's model is trained once its record, training.json, is written, and finished once all of its
+predictions are written too. What is done is not done again.
+"""
+
+import hashlib
 import shutil
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import joblib
 import numpy as np
 import pandas as pd
 import torch
+from joblib.externals.loky.process_executor import TerminatedWorkerError
+from safetensors import SafetensorError
+from safetensors.numpy import load_file, save_file
 
 from toxlib import files
-from toxlib.recipes import Recipe
-from toxlib.runs.predictions import OWN, SET_ASIDE, TEST, VALIDATION
+from toxlib.errors import InputError
+from toxlib.progress import progress
+from toxlib.recipes import Recipe, affects_training
+from toxlib.runs.predictions import OWN, TEST
 from toxlib.runs.run import Run, set_up_display
 from toxlib.training import checkpoints, machine
 from toxlib.training.finetune import Finetuned, finetune
-from toxlib.training.inference import predict_probabilities
+from toxlib.training.inference import CHUNK, predict_probabilities
 from toxlib.training.linear import LINEAR, LinearModels
+from toxlib.training.resume import claim_work_folder
 
 LINEAR_FOLDER = "linear"
 
 
 def train_folds(run: Run) -> list[dict]:
-    """Fine-tune the encoder on each unfinished fold. Returns a `history` and `cost` per fold."""
+    """Train the encoder on each fold that needs it, and predict. Returns the folds' records."""
+    files.lock(run.folder)
     jobs, threads = folds_side_by_side(run.recipe), threads_per_fold(run.recipe)
     train = joblib.delayed(_train_fold)
-    joblib.Parallel(jobs)(train(run, fold, jobs, threads) for fold in unfinished(run))
+    try:
+        joblib.Parallel(jobs)(train(run, fold, jobs, threads) for fold in unfinished(run))
+    except TerminatedWorkerError:
+        fault = "a process that trained a fold was killed, most likely for lack of memory"
+        remedy = "set jobs=1 or a smaller micro_batch_tokens and start again, to go on from there"
+        raise InputError(f"{run.folder}: {fault}; {remedy}") from None
+    for fold in run.split.folds:
+        files.remove(_work_path(run, fold))
     run.predictions().join_folds()
     return run.predictions().records()
 
 
 def fit_linear_folds(run: Run) -> list[dict]:
-    """Fit the linear models on the same rows as the encoder. Returns a `cost` per fold."""
-    kept = [run.predictions(name) for name in LINEAR]
+    """Fit the linear models on the same rows as the encoder, and predict; return their records."""
+    files.lock(run.folder)
     for fold in run.split.folds:
-        if all(predictions.done_path(fold).exists() for predictions in kept):
-            continue
-        start = time.perf_counter()
-        models = LinearModels().fit(*train_rows(run, fold))
-        models.save(run.fold_folder(fold) / LINEAR_FOLDER)
-        _predict_fold(run, fold, models.predict)
-        cost = {"seconds": time.perf_counter() - start}
-        for predictions in kept:
-            files.write_json(predictions.done_path(fold), {"cost": cost})
-    for predictions in kept:
-        predictions.join_folds()
-    return kept[0].records()
+        folder = run.fold_folder(fold) / LINEAR_FOLDER
+        if not is_trained(run, fold, LINEAR):
+            start = time.perf_counter()
+            models = LinearModels().fit(*train_rows(run, fold))
+            forget(run, fold, LINEAR)
+            models.save(folder)
+            _write_records(run, fold, LINEAR, {"cost": {"seconds": time.perf_counter() - start}})
+        if not all(run.predictions(name).written(fold) for name in LINEAR):
+            _predict_fold(run, fold, LINEAR, LinearModels.load(folder).predict)
+    for name in LINEAR:
+        run.predictions(name).join_folds()
+    return run.predictions(LINEAR[0]).records()
 
 
 def unfinished(run: Run) -> list[int]:
-    """Return the folds that are still to be trained, and print which ones are finished."""
-    paths = {fold: run.predictions().done_path(fold) for fold in run.split.folds}
-    for fold, path in paths.items():
-        if path.exists():
-            print(f"Fold {fold} was finished before; delete {path} to train it again", flush=True)
-    return [fold for fold, path in paths.items() if not path.exists()]
+    """Return the folds that are still to be trained or predicted; print which are finished."""
+    finished = [f for f in run.split.folds if is_trained(run, f) and run.predictions().written(f)]
+    for fold in finished:
+        path = run.predictions().done_path(fold)
+        print(f"Fold {fold} was finished before; delete {path} to train it again", flush=True)
+    return [fold for fold in run.split.folds if fold not in finished]
+
+
+def is_trained(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> bool:
+    """Return whether the fold's models are trained and saved.
+
+    Raises:
+        InputError: if they were trained with other values, data or rows than this run has.
+    """
+    paths = [run.predictions(name).done_path(fold) for name in names]
+    model = run.fold_folder(fold) / ("model" if OWN in names else LINEAR_FOLDER)
+    if not model.is_dir() or not all(path.exists() for path in paths):
+        return False
+    expected = files.as_json(_trained_by(run, fold, names))
+    for path in paths:
+        found = files.read_json(path, "run 03_train again").get("trained_by")
+        found = found if isinstance(found, dict) else {}
+        changed = [key for key in expected if found.get(key) != expected[key]]
+        if changed:
+            fault = f"this fold was trained with other values of {', '.join(changed[:4])}"
+            remedy = "choose another run folder, or delete this one and run 03_train again"
+            raise InputError(f"{path}: {fault}; {remedy}")
+    return True
 
 
 def folds_side_by_side(recipe: Recipe) -> int:
@@ -75,6 +117,11 @@ def train_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray]:
     return run.texts(rows), run.tables.labels[rows]
 
 
+def train_ids(run: Run, fold: int) -> pd.Series:
+    """Return the ids of the comments that the fold's model is trained on, (n,)."""
+    return run.tables.train_ids[run.split.trained_on(fold)]
+
+
 def validation_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray] | None:
     """Return the comments and labels to choose the best epoch by; None if it is not chosen."""
     rows = run.split.held_out(fold)
@@ -82,25 +129,29 @@ def validation_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray] | None:
 
 
 def work_folder(run: Run, fold: int) -> Path:
-    """Return the folder for tokens and checkpoints, which is removed when the fold is finished."""
-    return run.fold_folder(fold) / "work"
+    """Make the folder for tokens and checkpoints; it is removed when the fold is finished."""
+    return claim_work_folder(_work_path(run, fold), _trained_by(run, fold))
 
 
-def keep_fold(run: Run, fold: int, trained: Finetuned, side_by_side: int = 1) -> None:
-    """Save a fold's model, write its predictions, and mark the fold as finished.
+def keep_model(run: Run, fold: int, trained: Finetuned, side_by_side: int = 1) -> None:
+    """Save a fold's model and then its record, so that it is not trained again.
 
     `side_by_side` is how many folds were trained at the same time, for the record of costs.
     """
+    forget(run, fold)
     model = trained.model, trained.tokenizer
-    how = run.recipe.precision, run.recipe.micro_batch_tokens
     checkpoints.save_trained(*model, run.fold_folder(fold) / "model")
-    start = time.perf_counter()
-    _predict_fold(run, fold, lambda texts: {OWN: predict_probabilities(*model, texts, *how)})
-    seconds = {"prediction_seconds": time.perf_counter() - start}
-    cost = trained.cost | seconds | {"folds_side_by_side": side_by_side}
-    shutil.rmtree(work_folder(run, fold), ignore_errors=True)
-    done = run.predictions().done_path(fold)
-    files.write_json(done, {"history": trained.history, "cost": cost})
+    cost = trained.cost | {"folds_side_by_side": side_by_side}
+    _write_records(run, fold, (OWN,), {"history": trained.history, "cost": cost})
+    files.remove(_work_path(run, fold))
+
+
+def forget(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> None:
+    """Delete a fold's records first, and then its predictions and models."""
+    for name in names:
+        run.predictions(name).delete(fold)
+    files.remove(_shards_path(run, fold, names))
+    files.remove(run.fold_folder(fold) / ("model" if OWN in names else LINEAR_FOLDER))
 
 
 def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, float]:
@@ -110,7 +161,7 @@ def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, flo
     peak of a fold, times the folds that were trained at the same time.
     """
     costs = pd.DataFrame([record["cost"] for record in records])
-    linear = sum(record["cost"]["seconds"] for record in linear_records)
+    linear = pd.DataFrame([record["cost"] for record in linear_records]).to_numpy().sum()
     elapsed = (costs.training_seconds + costs.prediction_seconds) / costs.folds_side_by_side
     sums = costs[["predicted_seconds", "training_seconds", "prediction_seconds"]].sum()
     return sums.to_dict() | {
@@ -122,27 +173,90 @@ def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, flo
 
 def copy_linear(source: Path, target: Path) -> None:
     """Copy the linear models of a run folder to one with the same rows and folds, to save time."""
-    for name in (*LINEAR, LINEAR_FOLDER):
+    for name in (LINEAR_FOLDER, *LINEAR):
         for folder in source.glob(f"fold-*/{name}"):
             shutil.copytree(folder, target / folder.relative_to(source), dirs_exist_ok=True)
 
 
 def _train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
-    """Train one fold; it may run in a new process, so it sets up display and threads."""
+    """Train one fold and predict; it may run in a new process, so it sets up what that needs."""
     set_up_display()
+    if side_by_side > 1:
+        machine.end_with_parent()
     with machine.threads(threads):
-        print(f"Fold {fold}: {run.split.trained_on(fold).sum()} comments", flush=True)
-        data = train_rows(run, fold), validation_rows(run, fold)
-        trained = finetune(run.recipe, run.label_names, *data, work_folder(run, fold))
-        keep_fold(run, fold, trained, side_by_side)
+        if not is_trained(run, fold):
+            print(f"Fold {fold}: {run.split.trained_on(fold).sum()} comments", flush=True)
+            data = train_rows(run, fold), validation_rows(run, fold)
+            work, ids = work_folder(run, fold), train_ids(run, fold)
+            trained = finetune(run.recipe, run.label_names, *data, work, ids)
+            keep_model(run, fold, trained, side_by_side)
+        model, tokenizer = checkpoints.load_trained(run.fold_folder(fold) / "model")
+        model = model.to(machine.default_device())
+        how = run.recipe.precision, run.recipe.micro_batch_tokens
+
+        def predict(texts: list[str]) -> dict[str, np.ndarray]:
+            with progress(total=len(texts), description="Predict") as bar:
+                return {OWN: predict_probabilities(model, tokenizer, texts, *how, bar)}
+
+        _predict_fold(run, fold, (OWN,), predict)
 
 
-def _predict_fold(run: Run, fold: int, predict: Callable) -> None:
+def _predict_fold(run: Run, fold: int, names: Sequence[str], predict: Callable) -> None:
     """Predict and write the fold's held-out rows, the rows set aside for it, and the test rows.
 
-    `predict` maps n comments to {name of the predictions: probabilities, (n, L)}.
+    `predict` maps n comments to {name of the predictions: probabilities, (n, L)}. Its results are
+    kept in shards until all are written, so that a killed run does not compute them again.
     """
-    for kind in (VALIDATION, SET_ASIDE, TEST):
+    start, shards = time.perf_counter(), _shards_path(run, fold, names)
+    for kind in run.predictions().kinds(fold):
         texts = run.test_texts if kind == TEST else run.texts(run.predictions().rows(kind, fold))
-        for name, probabilities in predict(texts).items() if texts else ():
-            run.predictions(name).write(kind, probabilities, fold)
+        parts = [
+            _shard(shards / f"{kind}-{row}.safetensors", predict, texts[row : row + CHUNK])
+            for row in range(0, len(texts), CHUNK)
+        ]
+        for name in names:
+            scores = np.concatenate([part[name] for part in parts])
+            run.predictions(name).write(kind, scores, fold)
+    for name in names:
+        path = run.predictions(name).done_path(fold)
+        record = files.read_json(path, "run 03_train again")
+        record["cost"]["prediction_seconds"] = time.perf_counter() - start
+        files.write_json(path, record)
+    files.remove(shards)
+
+
+def _shard(path: Path, predict: Callable, texts: list[str]) -> dict[str, np.ndarray]:
+    """Return the predictions in a shard; if it is missing or damaged, predict and write it."""
+    try:
+        return load_file(path)
+    except (OSError, SafetensorError):
+        parts = predict(texts)
+    with files.replacing(path) as temporary:
+        save_file({name: np.ascontiguousarray(part) for name, part in parts.items()}, temporary)
+    return parts
+
+
+def _write_records(run: Run, fold: int, names: Sequence[str], record: dict) -> None:
+    trained_by = {"trained_by": _trained_by(run, fold, names)}
+    for name in names:
+        files.write_json(run.predictions(name).done_path(fold), trained_by | record)
+
+
+def _trained_by(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> dict:
+    """Return what a fold's model follows from: recipe values, and digests of data and rows.
+
+    The linear models follow from no recipe value but the names of the columns.
+    """
+    values = {key: v for key, v in asdict(run.recipe).items() if affects_training(key)}
+    if OWN not in names:
+        values = {key: values[key] for key in ("id_column", "text_column")}
+    rows = hashlib.sha256(np.packbits(run.split.trained_on(fold)).tobytes()).hexdigest()
+    return values | {"data": run.tables.sha256, "labels": run.label_names, "rows": rows}
+
+
+def _work_path(run: Run, fold: int) -> Path:
+    return run.fold_folder(fold) / "work"
+
+
+def _shards_path(run: Run, fold: int, names: Sequence[str]) -> Path:
+    return run.fold_folder(fold) / f"shards-{names[0]}"

@@ -1,28 +1,36 @@
 """Run the notebooks with papermill, one after the other, into a run folder."""
 
+import builtins
+import os
 import shlex
+import shutil
+import signal
 import sys
 import time
 from pathlib import Path
 
 import nbformat
 import papermill
+from jupyter_client.manager import AsyncKernelManager
+from jupyter_core.utils import run_sync
+from nbclient.exceptions import DeadKernelError
 from nbconvert import HTMLExporter
 from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 from toxlib import files
-from toxlib.errors import InputError, NotebookError
+from toxlib.errors import KEPT, InputError, NotebookError
 from toxlib.progress import format_seconds
 from toxlib.recipes import BLENDS, get_recipe
 from toxlib.runs.blending import open_blend
-from toxlib.runs.folds import copy_linear
+from toxlib.runs.folds import copy_linear, folds_side_by_side
 from toxlib.runs.run import Run, open_run, read_record, reopen, run_folder, set_up_display
-from toxlib.training.checkpoints import load_config, load_tokenizer
+from toxlib.training import checkpoints
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
 BLEND_NOTEBOOKS = ("06_blend", "04_thresholds", "05_submission")
 REOPENING = ("04_thresholds", "05_submission")  # their only parameter is the run folder
+FREE_FOR_OTHERS = 200e6  # bytes on the disk for predictions, figures, tokens and the report
 
 
 def run_pipeline(
@@ -42,44 +50,78 @@ def run_pipeline(
         raise InputError(f"--from {start}: choose one of {', '.join(numbers)}")
     notebooks = NOTEBOOKS[numbers.index(start) :]
     if notebooks[0] in REOPENING:
-        run = reopen(run_folder(run_dir, recipe), overrides)
-    elif recipe in BLENDS:
+        folder = run_folder(run_dir, recipe)
+        read_record(folder)  # raises an InputError if there is no run
+        with files.locked(folder):
+            return _execute_all(reopen(folder, overrides), notebooks, {})
+    if recipe in BLENDS:
         return _run_blend_recipe(recipe, data_dir, run_dir, overrides, start)
-    else:
-        run = open_run(recipe, data_dir, run_dir, overrides)
-        run.claim()
+    run = open_run(recipe, data_dir, run_dir, overrides)
+    checkpoints.check(run.recipe, run.label_names)
+    _check_disk(run)
+    run.claim()
     opening = {"recipe": recipe, "data_dir": str(run.data_dir), "overrides": overrides}
-    return _execute_all(run, notebooks, opening)
+    with files.locked(run.folder):
+        return _execute_all(run, notebooks, opening)
 
 
 def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Run:
     """Open a blend as `open_blend` does, then execute 06, 04 and 05 into its folder."""
     run, _ = open_blend(runs, run_dir, weights)
     folders = shlex.join(str(Path(folder).resolve()) for folder in runs)
-    return _execute_all(run, BLEND_NOTEBOOKS, {"runs": folders, "weights": weights})
+    with files.locked(run.folder):
+        return _execute_all(run, BLEND_NOTEBOOKS, {"runs": folders, "weights": weights})
 
 
 def execute(name: str, folder: Path, parameters: dict[str, str]) -> float:
-    """Execute one notebook into the run folder, with its progress bars shown; return seconds."""
-    start = time.perf_counter()
+    """Execute one notebook into the run folder, with its progress bars shown; return seconds.
+
+    The kernel and the processes that it has started are ended, whatever happens.
+    """
+    start, source = time.perf_counter(), files.REPOSITORY / "notebooks" / f"{name}.ipynb"
+    target = folder / f"{name}.ipynb"
+    if target.is_dir():
+        raise InputError(f"{target}: a folder where a file is written; delete or rename it")
+    kernel = AsyncKernelManager(kernel_name="python3")
     try:
         papermill.execute_notebook(
-            files.REPOSITORY / "notebooks" / f"{name}.ipynb",
-            folder / f"{name}.ipynb",
+            *(str(path).replace("{", "{{").replace("}", "}}") for path in (source, target)),
             parameters=parameters,
             kernel_name="python3",
+            km=kernel,
             progress_bar=False,
             extra_arguments=["--log-level=ERROR"],
             stderr_file=sys.stderr,
         )
     except PapermillExecutionError as error:
-        if error.ename == "InputError":
-            raise InputError(error.evalue) from None
-        last_line = error.evalue.strip().rpartition("\n")[2]
-        fault = f"{name}, cell {error.exec_count}: {error.ename}: {last_line}"
-        remedy = f"the executed notebook shows more: {folder / name}.ipynb"
-        raise NotebookError(f"{fault}\n{remedy}") from None
+        raise _cell_error(name, target, error) from None
+    except DeadKernelError:
+        raise _dead_kernel_error(name, kernel) from None
+    finally:
+        if kernel.has_kernel:
+            run_sync(kernel.shutdown_kernel)(now=True)
     return time.perf_counter() - start
+
+
+def _cell_error(name: str, target: Path, error: PapermillExecutionError) -> Exception:
+    """Return the error to report for a failed cell: one line if the user can mend it."""
+    last_line = error.evalue.strip().rpartition("\n")[2]
+    if error.ename == "InputError":
+        return InputError(error.evalue)
+    if issubclass(getattr(builtins, error.ename, type), OSError):
+        return InputError(f"{name}: {last_line}; {KEPT}")
+    fault = f"{name}, cell {error.exec_count}: {error.ename}: {last_line}"
+    return NotebookError(f"{fault}\nthe executed notebook shows more: {target}")
+
+
+def _dead_kernel_error(name: str, kernel: AsyncKernelManager) -> InputError:
+    """Return the error to report for a kernel that has ended by itself."""
+    process = getattr(kernel.provisioner, "process", None)
+    fault = "the notebook's process has ended"
+    if process is not None and process.poll() == -signal.SIGKILL:
+        fault = "the notebook's process was killed, most likely because memory ran out"
+        return InputError(f"{name}: {fault}; set a smaller micro_batch_tokens or jobs=1; {KEPT}")
+    return InputError(f"{name}: {fault}; {KEPT}")
 
 
 def write_report(folder: Path) -> None:
@@ -137,5 +179,21 @@ def _check_members(recipe: str, overrides: str) -> None:
         raise InputError(f"checkpoint={members[0].checkpoint}: {fault}; {remedy}")
     set_up_display()
     for member in members:
-        load_config(member, ["label"])
-        load_tokenizer(member)
+        checkpoints.check(member, ["label"])
+
+
+def _check_disk(run: Run) -> None:
+    """Raise an InputError if the run folder cannot be written, or the disk has too little room.
+
+    A checkpoint is three times as large as the model, and three are kept for each fold that is
+    trained at the same time. A trained model is kept for each fold.
+    """
+    folder = next(path for path in (run.folder, *run.folder.parents) if path.exists())
+    if not os.access(folder, os.W_OK):
+        raise InputError(f"{folder}: not writable; choose another run folder by --run-dir")
+    parameters = checkpoints.count_parameters(run.recipe, run.label_names)
+    models = run.recipe.folds + 9 * folds_side_by_side(run.recipe)
+    needed, free = 4 * parameters * models + FREE_FOR_OTHERS, shutil.disk_usage(folder).free
+    if needed > free:
+        fault = f"{free / 1e9:.1f} GB are free, and the run needs up to {needed / 1e9:.1f} GB"
+        raise InputError(f"{folder}: {fault}; free some, or choose another disk by --run-dir")

@@ -15,11 +15,12 @@ from toxlib.evaluation.parts import Part, average, join
 OWN = "own"
 """The run's own predictions: its encoder's, or the blend's. Others are those of linear models."""
 DONE = "training.json"
-"""The last file of a fold, with its cost and log. Once it exists, the fold is finished."""
+"""A fold's record: what its model was trained by, its log and cost. Once it exists, the model is
+trained; once all predictions exist too, the fold is finished."""
 VALIDATION, SET_ASIDE, TEST = "validation", "set_aside", "test"
 """The rows that a fold's model predicts: those held out, those set aside, and the test rows."""
 ALL = None  # as the fold: the rows of all folds; their files lie in the run folder
-REMEDY = f"run 03_train, or 06_blend for a blend; delete a fold's {DONE} to train it again"
+REMEDY = "run 03_train again, or 06_blend for a blend"
 
 
 @dataclass(frozen=True)
@@ -37,18 +38,28 @@ class Predictions:
     tables: kaggle.Tables
     split: Split
 
-    @property
-    def done(self) -> bool:
-        """Whether every fold is finished."""
-        return all(self.done_path(fold).exists() for fold in self.split.folds)
-
     def done_path(self, fold: int) -> Path:
-        """Return the path of the fold's `DONE`, which exists once the fold is finished."""
+        """Return the path of the fold's `DONE`."""
         return self._path(DONE, fold)
 
+    def kinds(self, fold: int) -> list[str]:
+        """Return the kinds of rows that the fold's model predicts; some folds set none aside."""
+        kinds = (VALIDATION, SET_ASIDE, TEST)
+        return [kind for kind in kinds if kind == TEST or self.rows(kind, fold).any()]
+
+    def written(self, fold: int) -> bool:
+        """Return whether all predictions of the fold's model are written."""
+        return all(self._file(kind, fold).exists() for kind in self.kinds(fold))
+
+    def delete(self, fold: int) -> None:
+        """Delete the fold's record and predictions, the record first."""
+        self.done_path(fold).unlink(missing_ok=True)
+        for kind in self.kinds(fold):
+            self._file(kind, fold).unlink(missing_ok=True)
+
     def records(self) -> list[dict]:
-        """Return each fold's cost and log."""
-        remedy = "delete it and run 03_train again"
+        """Return each fold's `DONE`."""
+        remedy = "run 03_train again"
         return [files.read_json(self.done_path(fold), remedy) for fold in self.split.folds]
 
     def rows(self, kind: str, fold: int | None) -> np.ndarray:
@@ -59,7 +70,7 @@ class Predictions:
 
     def write(self, kind: str, scores: np.ndarray, fold: int | None, digits: int = 9) -> None:
         """Write predictions, (n, L), for the rows of a kind, with their ids."""
-        path, ids = self._path(f"{kind}_predictions.csv", fold), self._ids(kind, fold)
+        path, ids = self._file(kind, fold), self._ids(kind, fold)
         kaggle.write_scores(path, ids, scores, self.tables.label_names, digits)
 
     def join_folds(self) -> None:
@@ -103,16 +114,24 @@ class Predictions:
         tables = self.tables
         return tables.test_ids if kind == TEST else tables.train_ids[self.rows(kind, fold)]
 
+    def _file(self, kind: str, fold: int | None) -> Path:
+        return self._path(f"{kind}_predictions.csv", fold)
+
     def _path(self, file: str, fold: int | None) -> Path:
         folder = self.folder if fold is ALL else self.fold_folders[fold]
         return folder / file if self.name == OWN else folder / self.name / file
 
     def _read(self, kind: str, fold: int | None) -> np.ndarray:
         """Read (n, L) probabilities and check their labels and ids."""
-        path, ids = self._path(f"{kind}_predictions.csv", fold), self._ids(kind, fold)
+        path, ids = self._file(kind, fold), self._ids(kind, fold)
         if not path.exists():
-            raise InputError(f"{path}: no such file yet; {REMEDY}")
-        table, names = kaggle.read_scores(path, ids.name), self.tables.label_names
+            raise InputError(f"{path}: no such file; {REMEDY}")
+        names = self.tables.label_names
+        try:
+            table = kaggle.read_scores(path, ids.name)
+        except InputError:  # its remedies are for files that people bring
+            raise InputError(f"{path}: damaged; delete it and {REMEDY}") from None
         if list(table.columns[1:]) != names or list(table[ids.name]) != list(ids):
-            raise InputError(f"{path}: its ids or labels are not those of this run; {REMEDY}")
+            fault = "its ids or labels are not those of this run"
+            raise InputError(f"{path}: {fault}; delete it and {REMEDY}")
         return table[names].to_numpy()

@@ -22,8 +22,17 @@ from toxlib.data import kaggle, splits, text
 from toxlib.errors import InputError
 from toxlib.recipes import Recipe, affects_training, change, get_recipe
 from toxlib.runs.predictions import OWN, Predictions
+from toxlib.training.machine import describe_machine
 
 DEFAULT_RECIPE = "quick"
+RECORDED = {
+    "members": dict,
+    "data_dir": str,
+    "is_sample": bool,
+    "data_sha256": dict,
+    "seconds": dict,
+}
+"""What run.json holds besides the recipe, and of which type."""
 VERSIONED = ("torch", "transformers", "datasets", "pandas", "scikit-learn", "numpy")
 
 
@@ -103,28 +112,30 @@ class Run:
 
     def save_figure(self, figure: Figure, name: str) -> Figure:
         """Save a figure as figures/<name>.png and return it, so that the notebook shows it."""
-        path = self.path(f"figures/{name}.png")
-        path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=120, bbox_inches="tight")
+        with files.replacing(self.path(f"figures/{name}.png")) as temporary:
+            figure.savefig(temporary, format="png", dpi=120, bbox_inches="tight")
         return figure
 
     def record(self, **entries: object) -> None:
         """Add entries to run.json."""
         path = self.path("run.json")
-        files.write_json(path, files.read_json(path, "run 03_train first") | entries)
+        files.write_json(path, files.read_json(path, "run 03_train again") | entries)
 
     def publish_submission(self) -> Path | None:
         """On Kaggle, copy submission.csv to where the competition looks; return that path."""
         if files.outputs() != files.KAGGLE_WORKING:
             return None
-        return Path(shutil.copy(self.path("submission.csv"), files.KAGGLE_WORKING))
+        with files.replacing(files.KAGGLE_WORKING / "submission.csv") as temporary:
+            shutil.copy(self.path("submission.csv"), temporary)
+        return files.KAGGLE_WORKING / "submission.csv"
 
     def claim(self, split: splits.Split | None = None) -> None:
-        """Make the folder this run's own: write run.json and split.csv.
+        """Make the folder this run's own: lock it, and write run.json and split.csv.
 
         Without `split`, the recipe's split is drawn. If the folder already belongs to this run,
         only recipe values that do not affect training are updated. If it belongs to another run,
-        or there are too few comments, an InputError is raised and nothing is written.
+        another process has locked it, or there are too few comments, an InputError is raised and
+        nothing is written. The lock is held until `release` or the end of the process.
         """
         run_json, split_csv, recipe = self.path("run.json"), self.path("split.csv"), self.recipe
         is_new = not run_json.exists()
@@ -133,8 +144,16 @@ class Run:
         if is_new or not split_csv.exists():
             how = recipe.folds, recipe.validation_fraction, recipe.seed
             split = split or splits.make_split(self.train_texts, self.tables.labels, *how)
+        files.lock(self.folder)
+        if is_new and run_json.exists():
+            return self.claim(split)  # another process has claimed the folder in the meantime
+        if split:
             splits.write_split(split_csv, self.tables.train_ids, split)
         files.write_json(run_json, record | {"recipe": asdict(recipe)})
+
+    def release(self) -> None:
+        """Let other processes write to the folder again."""
+        files.unlock(self.folder)
 
     def _new_record(self) -> dict:
         versions = {name: importlib.metadata.version(name) for name in VERSIONED}
@@ -145,6 +164,7 @@ class Run:
             "is_sample": self.is_sample,
             "data_sha256": self.tables.sha256,
             "versions": {"python": platform.python_version(), **versions},
+            "machine": describe_machine(self.recipe),
             "seconds": {},
         }
 
@@ -153,9 +173,9 @@ class Run:
         before, now = asdict(record["recipe"]), asdict(self.recipe)
         changed = [key for key in now if affects_training(key) and before[key] != now[key]]
         differences = [f"{key}={before[key]} there, {now[key]} here" for key in changed]
-        if record.get("data_sha256") != self.tables.sha256:
+        if record["data_sha256"] != self.tables.sha256:
             differences.append(f"other data in {self.data_dir}, or data that have changed since")
-        if record.get("members") != self.members:
+        if record["members"] != self.members:
             differences.append("other members")
         if differences:
             fault = f"this folder belongs to another run ({'; '.join(differences[:4])})"
@@ -234,12 +254,14 @@ def read_record(folder: Path) -> dict:
         names = ", ".join(known[:5]) or "there is none in outputs/"
         remedy = f"run 03_train first, or give the folder of a run ({names})"
         raise InputError(f"{folder}: no run here (there is no run.json); {remedy}")
-    record = files.read_json(path, "delete the folder and run 03_train again")
+    remedy = "run 03_train again with the same recipe and data"
+    record = files.read_json(path, remedy)
     try:
-        return record | {"recipe": Recipe(**record["recipe"])}
-    except (ValueError, TypeError, KeyError):
-        fault = "not written by this version of toxlib; run 03_train in a new folder"
-        raise InputError(f"{path}: {fault}") from None
+        known = {key: kind(record[key]) for key, kind in RECORDED.items()}
+        return record | known | {"recipe": Recipe(**record["recipe"])}
+    except (ValueError, TypeError, KeyError, AttributeError):
+        fault = "damaged, or not written by this version of toxlib"
+        raise InputError(f"{path}: {fault}; delete it and {remedy}") from None
 
 
 def fold_folders(folder: Path, recipe: Recipe) -> list[Path]:

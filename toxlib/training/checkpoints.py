@@ -7,6 +7,7 @@ import importlib.util
 from collections.abc import Callable
 from pathlib import Path
 
+import torch
 from transformers import (
     AutoConfig,
     AutoModelForSequenceClassification,
@@ -63,6 +64,19 @@ def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
     if recipe.lengthen_to:
         return _configure(_load_lengthened(recipe).config, recipe, label_names)
     return _configure(_load(AutoConfig.from_pretrained, recipe), recipe, label_names)
+
+
+def check(recipe: Recipe, label_names: list[str]) -> None:
+    load_config(recipe, label_names)
+    load_tokenizer(recipe)
+
+
+def count_parameters(recipe: Recipe, label_names: list[str]) -> int:
+    """Return the number of the classifier's parameters, without loading them."""
+    config = load_config(recipe, label_names)
+    with torch.device("meta"):
+        create = getattr(_class_for(config), "from_config", _class_for(config))
+        return create(config).num_parameters()
 
 
 def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:

@@ -1,8 +1,8 @@
 """Fine-tune a classifier by a recipe with transformers' Trainer."""
 
 import os
-import shutil
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -25,7 +25,7 @@ from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.progress import format_seconds
 from toxlib.recipes import Recipe
-from toxlib.training import checkpoints
+from toxlib.training import checkpoints, resume
 from toxlib.training.machine import best_precision, default_device, peak_memory_bytes
 from toxlib.training.trainer import MicroBatchTrainer, ProgressBar
 
@@ -46,6 +46,7 @@ def finetune(
     training: tuple[list[str], np.ndarray],
     validation: tuple[list[str], np.ndarray] | None,
     work_dir: Path,
+    ids: Sequence[str] | None = None,
 ) -> Finetuned:
     """Load the recipe's checkpoint and fine-tune it. The same steps stand in notebook 03.
 
@@ -53,10 +54,13 @@ def finetune(
         training: N comments and their labels, (N, L).
         validation: comments to score after each epoch, and their labels; the epoch with the best
             mean column-wise AUC is kept. None keeps the last epoch.
-        work_dir: a folder for tokens and for Trainer's checkpoints, which are removed.
+        work_dir: a folder for tokens and checkpoints. If it has a whole checkpoint of the same
+            training, the training goes on from there.
+        ids: the training comments' ids, to name those whose loss is not finite.
     """
     model, tokenizer = checkpoints.load_classifier(recipe, label_names)
-    train_set = tokens.tokenize(training[0], tokenizer, work_dir / "train.arrow", training[1])
+    texts, labels = training
+    train_set = tokens.tokenize(texts, tokenizer, work_dir / "train.arrow", labels, ids)
     validation_set = validation and tokens.tokenize(
         validation[0], tokenizer, work_dir / "validation.arrow", validation[1]
     )
@@ -119,11 +123,11 @@ def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> Tr
         optim="adamw_torch_fused",
         eval_strategy=strategy,
         save_strategy=strategy,
-        save_only_model=True,
-        save_total_limit=1,
+        save_total_limit=3,  # the last two, in case one is damaged, and the best epoch's
         load_best_model_at_end=choose_epoch,
         metric_for_best_model="mean_columnwise_auc",
         logging_steps=0.02,
+        logging_nan_inf_filter=False,  # it would hide a loss that is not finite
         disable_tqdm=True,
         report_to=recipe.report_to,
         run_name=recipe.run_name or None,
@@ -134,18 +138,32 @@ def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> Tr
 
 
 def run_training(trainer: MicroBatchTrainer) -> Finetuned:
-    """Predict and print how long the training will take, train, and remove its checkpoints."""
+    """Predict and print how long the training will take, and train.
+
+    If the training was killed before, it goes on from its last whole checkpoint. The checkpoints
+    stay where they are until the caller has saved the model.
+
+    Raises:
+        InputError: if the loss is not finite, or the best epoch's checkpoint is gone.
+    """
     set_seed(trainer.args.seed)
     predicted = predict_seconds(trainer)
     print(f"Predicted training time: {format_seconds(predicted)}", flush=True)
-    start = time.perf_counter()
-    trainer.train()
+    checkpoint, content = resume.last_whole_checkpoint(Path(trainer.args.output_dir))
+    if checkpoint:
+        print(f"Going on from step {checkpoint.name.partition('-')[2]}", flush=True)
+        trainer.token_budget = content["token_budget"]
+    saver = resume.StepCheckpoints(
+        trainer, _checkpoint_steps(trainer, predicted), content["seconds"]
+    )
+    trainer.add_callback(saver)
+    trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
+    resume.check_best_epoch(trainer)
     cost = {
         "predicted_seconds": predicted,
-        "training_seconds": time.perf_counter() - start,
+        "training_seconds": saver.seconds,
         "peak_memory_gb": peak_memory_bytes() / 1e9,
     }
-    shutil.rmtree(trainer.args.output_dir, ignore_errors=True)
     return Finetuned(trainer.model, trainer.processing_class, trainer.state.log_history, cost)
 
 
@@ -174,6 +192,13 @@ def predict_seconds(trainer: MicroBatchTrainer) -> float:
     evaluated = sum(trainer.eval_dataset["length"]) if trainer.eval_dataset else 0
     rate = min(seconds[1:]) / lengths[chosen].sum()
     return float(rate * (lengths.sum() + evaluated / 3) * args.num_train_epochs)
+
+
+def _checkpoint_steps(trainer: MicroBatchTrainer, predicted_seconds: float) -> int:
+    """Return the steps between two checkpoints: the recipe's, or those of some ten minutes."""
+    all_steps = len(trainer.get_train_dataloader()) * trainer.args.num_train_epochs
+    share = 60 * resume.MINUTES / max(predicted_seconds, 1e-9)
+    return trainer.recipe.checkpoint_steps or max(1, round(share * all_steps))
 
 
 def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:

@@ -1,13 +1,18 @@
 """What this machine is and can do: device, precision, threads, memory, matrix-product rate."""
 
 import contextlib
+import os
+import platform
 import re
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import torch
 from torch.nn import functional as F
+
+from toxlib.recipes import Recipe
 
 PRODUCTS = ((2048, 768, 3072), (4096, 768, 3072), (2048, 2048, 2048))
 """(rows, inputs, outputs) of the matrix products that `matmul_rate` times."""
@@ -29,6 +34,19 @@ def best_precision(device: torch.device) -> str:
     return "bf16" if supported else "fp32"
 
 
+def describe_machine(recipe: Recipe) -> dict[str, str | int]:
+    """Return what can change the last digits of a run's results: device, precision, threads."""
+    device = default_device()
+    is_gpu = device.type == "cuda"
+    return {
+        "device": torch.cuda.get_device_name(device) if is_gpu else "CPU",
+        "precision": best_precision(device) if recipe.precision == "auto" else recipe.precision,
+        "threads": torch.get_num_threads(),
+        "cpu_capability": torch.backends.cpu.get_cpu_capability(),
+        "system": platform.platform(terse=True),
+    }
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
     """Return the context in which a forward pass runs in `precision`; "auto" takes the best."""
     precision = best_precision(device) if precision == "auto" else precision
@@ -45,6 +63,21 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def end_with_parent() -> None:
+    """End this process within a second of the end of the process that started it.
+
+    Otherwise a worker of joblib would go on, and write files, after its parent was killed.
+    """
+    parent = os.getppid()
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def peak_memory_bytes() -> int:

@@ -1,17 +1,20 @@
 """The optimiser step of a recipe under transformers' Trainer, computed with little padding."""
 
 import contextlib
+import math
 import re
 from collections.abc import Iterator
+from pathlib import Path
 
 import torch
 from torch.nn import functional as F
 from transformers import PreTrainedModel, ProgressCallback, Trainer
 
 from toxlib.data.batching import batch_lengths, default_token_budget, micro_batches, take_rows
-from toxlib.errors import InputError
+from toxlib.errors import InputError, show_all
 from toxlib.progress import progress
 from toxlib.recipes import Recipe
+from toxlib.training.resume import last_whole_checkpoint
 
 LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
@@ -78,12 +81,45 @@ class MicroBatchTrainer(Trainer):
             self.token_budget //= 2
             model.zero_grad()
             torch.cuda.empty_cache()
+        if not loss.isfinite():
+            raise InputError(self._not_finite(inputs, loss.item()))
         for parameter in model.parameters():
             # Upstream's Longformer has zero gradients where ours computes none. AdamW skips
             # parameters without a gradient, but their weight decay must still apply.
             if parameter.requires_grad and parameter.grad is None:
                 parameter.grad = torch.zeros_like(parameter)
         return loss
+
+    def _clip_grad_norm(self, model):
+        """Clip the gradient's norm, as Trainer does; InputError if it is not finite.
+
+        A step with such a gradient would make all weights NaN. In fp16, the loss scaler skips it.
+        """
+        norm = super()._clip_grad_norm(model)
+        if not self.args.fp16 and norm is not None and not math.isfinite(norm):
+            raise InputError(self._not_finite({}, float(norm), "gradient"))
+        return norm
+
+    def _not_finite(self, inputs: dict, value: float, what: str = "loss") -> str:
+        """Say at which step a loss or gradient was not finite, for which comments, what to do."""
+        step, folder = self.state.global_step + 1, Path(self.args.output_dir)
+        last, _ = last_whole_checkpoint(folder)
+        kept = f"the last whole checkpoint is {last}" if last else "there is no checkpoint yet"
+        comments = f" for comments {show_all(self._ids(inputs))}" if inputs else ""
+        remedy = "lower learning_rate, or set precision=fp32, and choose another run folder"
+        return f"the {what} is {value} at step {step}{comments}; {kept}; {remedy}"
+
+    def _ids(self, inputs: dict) -> list[str]:
+        """Return the ids, or else the row numbers, of comments with a loss that is not finite."""
+        _, logits, _ = self.prediction_step(self.model.eval(), inputs, prediction_loss_only=False)
+        losses = F.binary_cross_entropy_with_logits(logits, inputs["labels"], reduction="none")
+        bad = ~losses.isfinite().all(dim=1)
+        pairs = zip(inputs["input_ids"][bad], inputs["attention_mask"][bad], strict=True)
+        texts = {tuple(ids[mask.bool()].tolist()) for ids, mask in pairs}
+        data = self.train_dataset
+        rows = [row for row, ids in enumerate(data["input_ids"]) if tuple(ids) in texts]
+        names = data["id"] if "id" in data.column_names else range(1, len(data) + 1)
+        return [str(names[row]) for row in rows]
 
     def _try_step(self, model, inputs) -> torch.Tensor | None:
         """Return the mean loss, or None if memory ran out and smaller micro-batches may help."""
@@ -147,9 +183,10 @@ class ProgressBar(ProgressCallback):
     """Trainer's progress on toxlib's bars, which look alike in a terminal, Jupyter and a log."""
 
     def on_train_begin(self, args, state, control, **kwargs):
-        self.current_step = 0
+        self.current_step = state.global_step  # not 0 if a killed training goes on
         if state.is_world_process_zero:
             self.training_bar = progress(total=state.max_steps, description="Train", unit="step")
+            self.training_bar.update(state.global_step)
 
     def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
         if state.is_world_process_zero and self.prediction_bar is None:

@@ -1,0 +1,129 @@
+"""Kill a run at random instants, start it again, and compare its files with an unkilled run's.
+
+    python tests/runs/kills.py DATA_DIR CHECKPOINT OUTPUT --kills 10 --kind folds
+
+Each line of OUTPUT/results.jsonl describes one kill. The tests call `kill_and_compare` too.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+from hashlib import sha256
+from pathlib import Path
+
+TINY = "max_length=48 epochs=2 batch_size=16 learning_rate=1e-3 checkpoint_steps=3".split()
+KINDS = {
+    "single": ("quick", []),
+    "folds": ("minilm", ["folds=2", "jobs=2", "lengthen_to=48"]),
+    "blend": ("best", ["folds=2", "jobs=2", "lengthen_to=48"]),
+}
+SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)
+EXPECTED = {signal.SIGKILL: -9, signal.SIGTERM: 143, signal.SIGINT: 130}
+RESULTS = ("submission.csv", "split.csv", "thresholds.json", "calibration.json", "weights.json")
+MARK = "TOXLIB_KILL_TEST"
+
+
+def command(kind: str, data_dir: Path, checkpoint: Path, folder: Path) -> list[str]:
+    """Return the command of a tiny run."""
+    recipe, values = KINDS[kind]
+    values = [f"checkpoint={checkpoint}", *TINY, *values]
+    start = [sys.executable, "-m", "toxlib", "run", "--recipe", recipe]
+    return [*start, "--data-dir", str(data_dir), "--run-dir", str(folder), "--set", *values]
+
+
+def start(arguments: list[str], log: Path) -> subprocess.Popen:
+    """Start a run whose processes can be found by their environment."""
+    environment = os.environ | {MARK: str(log), "HF_HUB_OFFLINE": "1"}
+    with log.open("a") as file:
+        return subprocess.Popen(
+            arguments, env=environment, stdout=file, stderr=file, start_new_session=True
+        )
+
+
+def alive(log: Path) -> list[int]:
+    """Return the processes that `start` has started, and theirs, which are still running."""
+    mark, found = f"{MARK}={log}".encode(), []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            is_ours = mark in (process / "environ").read_bytes().split(b"\0")
+            if is_ours and "Z" not in (process / "stat").read_text().rpartition(")")[2].split()[0]:
+                found.append(int(process.name))
+        except OSError:
+            continue
+    return found
+
+
+def digests(folder: Path) -> dict[str, str]:
+    """Return the digests of the results of a run, by relative path."""
+    paths = [p for name in (*RESULTS, "*_predictions.csv") for p in folder.rglob(name)]
+    weights = list(folder.rglob("model.safetensors"))
+    return {
+        str(p.relative_to(folder)): sha256(p.read_bytes()).hexdigest() for p in paths + weights
+    }
+
+
+def kill_and_compare(
+    arguments: list[str], folder: Path, expected: dict, number: int, after: float
+) -> dict:
+    """Run, kill after some seconds, run again to the end, and say what came of it."""
+    log = folder.with_name(f"{folder.name}.log")
+    process = start(arguments, log)
+    try:
+        process.wait(timeout=after)
+    except subprocess.TimeoutExpired:
+        process.send_signal(number)
+    killed = process.wait(timeout=60)
+    deadline = time.monotonic() + 10
+    while alive(log) and time.monotonic() < deadline:
+        time.sleep(0.2)
+    left = alive(log)
+    said = log.read_text(errors="replace")
+    again = start(arguments, log).wait(timeout=900)
+    found = digests(folder)
+    return {
+        "signal": int(number),
+        "after": round(after, 1),
+        "exit": killed,
+        "exit_as_expected": killed in (0, EXPECTED[number]),
+        "alive_after_10_s": len(left),
+        "traceback": "Traceback" in said,
+        "exit_of_second": again,
+        "different": sorted(n for n in {*expected, *found} if expected.get(n) != found.get(n)),
+        "went_on": "Going on from step" in log.read_text(errors="replace"),
+    }
+
+
+def main() -> None:
+    """Make the unkilled run, then kill others at instants spread over its time."""
+    parser = argparse.ArgumentParser()
+    parser.add_argument("data_dir", type=Path)
+    parser.add_argument("checkpoint", type=Path)
+    parser.add_argument("output", type=Path)
+    parser.add_argument("--kind", choices=KINDS, default="single")
+    parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--seed", type=int, default=0)
+    given = parser.parse_args()
+    given.output.mkdir(parents=True, exist_ok=True)
+    reference, begin = given.output / f"{given.kind}-reference", time.monotonic()
+    run = command(given.kind, given.data_dir, given.checkpoint, reference)
+    assert start(run, given.output / f"{given.kind}-reference.log").wait() == 0
+    seconds, expected = time.monotonic() - begin, digests(reference)
+    draw = random.Random(given.seed)
+    for kill in range(given.kills):
+        folder = given.output / f"{given.kind}-{kill}"
+        run = command(given.kind, given.data_dir, given.checkpoint, folder)
+        after = draw.uniform(2, seconds)
+        result = kill_and_compare(run, folder, expected, SIGNALS[kill % 3], after)
+        line = {"kind": given.kind, "kill": kill, **result}
+        print(json.dumps(line), flush=True)
+        with (given.output / "results.jsonl").open("a") as file:
+            file.write(json.dumps(line) + "\n")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,121 @@
+"""Go on with a training that was killed: checkpoints by step, and which of them is whole.
+
+A checkpoint without its optimizer, scheduler or random-number states would load without an error
+and lead to other weights. So each checkpoint gets a list of its files with their digests, written
+last, and only checkpoints that match their list are used.
+"""
+
+import shutil
+import time
+from pathlib import Path
+
+from transformers import Trainer, TrainerCallback
+
+from toxlib import files
+from toxlib.errors import InputError
+
+WHOLE = "whole.json"
+"""The last file of a checkpoint: the digests of its files, seconds so far, and token budget."""
+NEEDED = {
+    "model.safetensors",
+    "optimizer.pt",
+    "scheduler.pt",
+    "rng_state.pth",
+    "trainer_state.json",
+}
+MINUTES = 10
+"""The time between two checkpoints if the recipe does not set `checkpoint_steps`."""
+
+
+class StepCheckpoints(TrainerCallback):
+    """Save a checkpoint every `steps` steps, and mark each one that is complete.
+
+    Args:
+        trainer: the `MicroBatchTrainer` whose token budget is kept as well.
+        steps: optimizer steps from one checkpoint to the next.
+        seconds: seconds of training before a kill.
+    """
+
+    def __init__(self, trainer: Trainer, steps: int, seconds: float):
+        self.trainer, self.steps = trainer, steps
+        self.start = time.perf_counter() - seconds
+
+    @property
+    def seconds(self) -> float:
+        """Seconds of training so far, those before a kill included."""
+        return time.perf_counter() - self.start
+
+    def on_step_end(self, args, state, control, **kwargs):
+        if state.global_step % self.steps == 0:
+            control.should_save = True
+
+    def on_save(self, args, state, control, **kwargs):
+        if not state.is_world_process_zero:
+            return
+        folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
+        digests = {path.name: files.sha256(path) for path in folder.iterdir()}
+        best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
+        content = {"files": digests, "best": best, "seconds": self.seconds}
+        content["token_budget"] = self.trainer.token_budget
+        files.write_json(folder / WHOLE, content)
+
+
+def last_whole_checkpoint(folder: Path) -> tuple[Path | None, dict]:
+    """Return the newest whole checkpoint in a folder, or None, and the content of its `WHOLE`.
+
+    The checkpoint of the best epoch so far must be whole too.
+    """
+    paths = [path for path in folder.glob("checkpoint-*") if path.name[11:].isdigit()]
+    for path in sorted(paths, key=lambda path: int(path.name[11:]), reverse=True):
+        content = _read_whole(path)
+        if content and (content["best"] is None or _read_whole(folder / content["best"])):
+            return path, content
+    return None, {"seconds": 0.0, "token_budget": None}
+
+
+def claim_work_folder(folder: Path, source: dict) -> Path:
+    """Make the folder for tokens and checkpoints. If another training has used it, empty it.
+
+    `source` is what the training follows from, such as recipe values and digests of the data.
+    """
+    path = folder / "source.json"
+    known = path.is_file() and _read_or_none(path) == files.as_json(source)
+    if not known:
+        files.remove(folder)
+        files.write_json(path, source)
+    return folder
+
+
+def check_best_epoch(trainer: Trainer) -> None:
+    """Raise an InputError if the best epoch's checkpoint is gone.
+
+    Trainer would only log a warning and keep the last epoch.
+    """
+    state = trainer.state
+    if not trainer.args.load_best_model_at_end or state.best_global_step is None:
+        return
+    name = f"checkpoint-{state.best_global_step}"
+    folder = Path(trainer.args.output_dir)
+    if _read_whole(folder / name) is None:
+        shutil.rmtree(folder, ignore_errors=True)
+        fault = "the best epoch's checkpoint is gone or damaged; did another program change it?"
+        raise InputError(f"{folder / name}: {fault} Run 03_train again")
+
+
+def _read_whole(checkpoint: Path) -> dict | None:
+    """Return the content of a checkpoint's `WHOLE`; None if the checkpoint is not whole."""
+    content = _read_or_none(checkpoint / WHOLE)
+    digests = (content or {}).get("files")
+    if not isinstance(digests, dict) or not set(digests) >= NEEDED:
+        return None
+    paths = {name: checkpoint / name for name in digests}
+    if all(p.is_file() and files.sha256(p) == digests[name] for name, p in paths.items()):
+        return content
+    return None
+
+
+def _read_or_none(path: Path) -> dict | None:
+    try:
+        return files.read_json(path, "")
+    except (InputError, OSError):
+        return None
