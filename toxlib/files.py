@@ -43,7 +43,8 @@ def replacing(path: Path) -> Iterator[Path]:
 
     A reader never finds a half-written file, even if the process is killed.
     """
-    check_folder(path.parent)
+    if path.parent.exists() and not path.parent.is_dir():
+        raise InputError(f"{path.parent}: a file where a folder is needed; delete or rename it")
     if path.is_dir():
         raise InputError(f"{path}: a folder where a file is written; delete or rename it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -122,6 +123,8 @@ def lock(folder: Path) -> None:
     if os.environ.get(LOCKED_BY_PARENT) == str(folder):
         return
     folder.mkdir(parents=True, exist_ok=True)
+    if (folder / LOCK).is_dir():
+        raise InputError(f"{folder / LOCK}: a folder where a file is written; delete it")
     try:
         if not _lock_of(folder).is_locked:
             _lock_of(folder).acquire(timeout=0)

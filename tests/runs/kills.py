@@ -16,7 +16,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-TINY = "max_length=48 epochs=2 batch_size=16 learning_rate=1e-3 checkpoint_steps=3".split()
+TINY = ["max_length=48", "epochs=2", "batch_size=16", "learning_rate=1e-3", "checkpoint_steps=3"]
 KINDS = {
     "single": ("quick", []),
     "folds": ("minilm", ["folds=2", "jobs=2", "lengthen_to=48"]),
@@ -108,6 +108,8 @@ def main() -> None:
     parser.add_argument("--kills", type=int, default=10)
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
+    # Children of a process that ignores SIGINT would ignore it too.
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     given.output.mkdir(parents=True, exist_ok=True)
     reference, begin = given.output / f"{given.kind}-reference", time.monotonic()
     run = command(given.kind, given.data_dir, given.checkpoint, reference)

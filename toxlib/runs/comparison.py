@@ -62,7 +62,7 @@ def _row(run: Run, scores: np.ndarray, first: np.ndarray, common: np.ndarray) ->
 def _cost(run: Run) -> dict[str, float]:
     """Return the seconds of all models and the most memory; for a blend, those of its members."""
     costs = [
-        files.read_json(folder / "metrics.json", "finish the run first")["cost"]
+        files.read_json(folder / "metrics.json", "run 03_train again")["cost"]
         for folder in run.member_folders or [run.folder]
     ]
     return {

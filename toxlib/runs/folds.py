@@ -84,16 +84,16 @@ def is_trained(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> bool:
     Raises:
         InputError: if they were trained with other values, data or rows than this run has.
     """
-    paths = [run.predictions(name).done_path(fold) for name in names]
+    kept = [run.predictions(name) for name in names]
     model = run.fold_folder(fold) / ("model" if OWN in names else LINEAR_FOLDER)
-    if not model.is_dir() or not all(path.exists() for path in paths):
+    if not model.is_dir() or not all(p.done_path(fold).exists() for p in kept):
         return False
     expected = files.as_json(_trained_by(run, fold, names))
-    for path in paths:
-        found = files.read_json(path, "run 03_train again").get("trained_by")
-        found = found if isinstance(found, dict) else {}
+    for predictions in kept:
+        found = predictions.record(fold)["trained_by"]
         changed = [key for key in expected if found.get(key) != expected[key]]
         if changed:
+            path = predictions.done_path(fold)
             fault = f"this fold was trained with other values of {', '.join(changed[:4])}"
             remedy = "choose another run folder, or delete this one and run 03_train again"
             raise InputError(f"{path}: {fault}; {remedy}")
@@ -218,10 +218,9 @@ def _predict_fold(run: Run, fold: int, names: Sequence[str], predict: Callable) 
             scores = np.concatenate([part[name] for part in parts])
             run.predictions(name).write(kind, scores, fold)
     for name in names:
-        path = run.predictions(name).done_path(fold)
-        record = files.read_json(path, "run 03_train again")
+        record = run.predictions(name).record(fold)
         record["cost"]["prediction_seconds"] = time.perf_counter() - start
-        files.write_json(path, record)
+        files.write_json(run.predictions(name).done_path(fold), record)
     files.remove(shards)
 
 

@@ -59,8 +59,15 @@ class Predictions:
 
     def records(self) -> list[dict]:
         """Return each fold's `DONE`."""
-        remedy = "run 03_train again"
-        return [files.read_json(self.done_path(fold), remedy) for fold in self.split.folds]
+        return [self.record(fold) for fold in self.split.folds]
+
+    def record(self, fold: int) -> dict:
+        """Return a fold's `DONE`; an InputError if it is missing or damaged."""
+        path, remedy = self.done_path(fold), "run 03_train again"
+        record = files.read_json(path, remedy)
+        if not all(isinstance(record.get(key), dict) for key in ("trained_by", "cost")):
+            raise InputError(f"{path}: damaged; delete it and {remedy}")
+        return record
 
     def rows(self, kind: str, fold: int | None) -> np.ndarray:
         """Return which rows of the training file, (N,), are `VALIDATION` or `SET_ASIDE`."""

@@ -249,7 +249,7 @@ def reopen_all(folders: Sequence[str | Path], reserved: Sequence[str] = ()) -> d
 def read_record(folder: Path) -> dict:
     """Return a run folder's run.json, its "recipe" as a `Recipe`; InputError if there is none."""
     path = folder / "run.json"
-    if not path.is_file():
+    if not path.exists():
         known = sorted(str(found.parent) for found in files.outputs().glob("*/run.json"))
         names = ", ".join(known[:5]) or "there is none in outputs/"
         remedy = f"run 03_train first, or give the folder of a run ({names})"

@@ -153,9 +153,8 @@ def run_training(trainer: MicroBatchTrainer) -> Finetuned:
     if checkpoint:
         print(f"Going on from step {checkpoint.name.partition('-')[2]}", flush=True)
         trainer.token_budget = content["token_budget"]
-    saver = resume.StepCheckpoints(
-        trainer, _checkpoint_steps(trainer, predicted), content["seconds"]
-    )
+    steps = _checkpoint_steps(trainer, predicted)
+    saver = resume.StepCheckpoints(trainer, steps, content["seconds"])
     trainer.add_callback(saver)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     resume.check_best_epoch(trainer)

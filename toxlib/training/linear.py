@@ -67,15 +67,16 @@ class LinearModels:
     @classmethod
     def load(cls, folder: Path) -> "LinearModels":
         """Load what `save` has saved; an InputError if a file is missing or damaged."""
-        models, remedy = cls(), "run 03_train again"
-        words = files.read_json(folder / "vocabulary.json", remedy)
+        models = cls()
         try:
+            words = files.read_json(folder / "vocabulary.json", "")
             models.arrays = load_file(folder / "weights.safetensors")
             models.vectorizers = {n: make(vocabulary=words[n]) for n, make in FEATURES.items()}
             for name, vectorizer in models.vectorizers.items():
                 vectorizer.idf_ = models.arrays[f"idf {name}"]
-        except (OSError, SafetensorError, KeyError, ValueError, TypeError):
-            raise InputError(f"{folder}: no linear models, or damaged ones; {remedy}") from None
+        except (OSError, SafetensorError, KeyError, ValueError, TypeError, AttributeError):
+            fault = "no linear models, or damaged ones; delete this folder and run 03_train again"
+            raise InputError(f"{folder}: {fault}") from None
         return models
 
 

@@ -1,0 +1,172 @@
+"""Every file of a run, damaged in every way: one line names it, and its remedy mends the run."""
+
+import re
+import shutil
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+import toxlib
+from toxlib import files, plots
+from toxlib.__main__ import main
+from toxlib.errors import InputError
+from toxlib.evaluation import submission, thresholds
+from toxlib.evaluation.calibration import Calibrator
+from toxlib.runs import blending, comparison, folds
+from toxlib.runs.pipeline import write_report
+from toxlib.training.linear import LINEAR
+
+
+def cut(path: Path) -> None:
+    content = path.read_bytes()
+    path.write_bytes(content[: len(content) // 2])
+
+
+def make_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+DAMAGES = {
+    "cut": cut,
+    "empty": lambda path: path.write_bytes(b""),
+    "object": lambda path: path.write_text("{}"),
+    "list": lambda path: path.write_text("[]"),
+    "deleted": Path.unlink,
+    "folder": make_folder,
+}
+
+
+def read(folder: Path) -> None:
+    """Read what 03, 04 and 05 read."""
+    run = toxlib.reopen(folder)
+    names = {name for member in run.members.values() for name in [member["predictions"]]}
+    for name in ("own", *(LINEAR if not names else ())):
+        predictions = run.predictions(name)
+        predictions.validation(), predictions.test(), predictions.parts()
+        if not run.members:
+            predictions.records()
+
+
+def score(folder: Path) -> None:
+    """Score comments as `toxlib predict --calibrated --decide` does."""
+    scorer = toxlib.load(folder)
+    scorer.predict(["get lost"], calibrated=True)
+    scorer.decide(["get lost"])
+
+
+def write(folder: Path) -> None:
+    """Write what 03 to 05 and the report write, and compare the run with itself."""
+    run = toxlib.reopen(folder)
+    write_04(folder)
+    run.save_figure(plots.split_parts(run.split), "split")
+    write_05(folder)
+    write_report(folder)
+    comparison.compare_runs([folder])
+
+
+def write_04(folder: Path) -> None:
+    run = toxlib.reopen(folder)
+    labels, scores = run.validation_labels, run.predictions().validation()
+    calibrator = Calibrator.fit(labels, scores).to_json(run.label_names)
+    files.write_json(run.path("calibration.json"), calibrator)
+    fitted = thresholds.cross_fitted_thresholds(labels, run.predictions().parts(), 0.0)
+    values = thresholds.thresholds_to_json(fitted, run.label_names)
+    files.write_json(run.path("thresholds.json"), values)
+
+
+def write_05(folder: Path) -> None:
+    run = toxlib.reopen(folder)
+    ids, scores, sample = run.tables.test_ids, run.predictions().test(), run.tables
+    submission.write_submission(run.path("submission.csv"), ids, scores, sample.sample_submission)
+
+
+def mend(folder: Path, message: str, again: Callable) -> None:
+    """Do what the message of an InputError says."""
+    assert "\n" not in message
+    assert re.match(re.escape(str(folder)) + r"\S*: ", message), message
+    other = re.search(r"delete (/\S+) and", message)
+    if other or re.search(r"delete (it|this folder|or rename it)", message):
+        files.remove(Path(other[1] if other else message.partition(": ")[0]))
+    if "run 03_train" in message or "06_blend" in message:
+        again(folder)
+    elif "run 04_thresholds" in message:
+        write_04(folder)
+
+
+def damaged_paths(folder: Path) -> list[str]:
+    """Return the files of a run, members of a blend left out."""
+    names = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
+    return [name for name in names if not name.startswith(("minilm/", "figures/"))] + [
+        next(name for name in names if name.startswith("figures/"))
+    ]
+
+
+def check(folder: Path, tmp_path: Path, damage: str, again: Callable) -> list[str]:
+    """Damage one file after the other in a copy of a run; return the faults found."""
+    faults, submitted = [], (folder / "submission.csv").read_bytes()
+    for name in damaged_paths(folder):
+        copy = shutil.copytree(folder, tmp_path / "copy")
+        DAMAGES[damage](copy / name)
+        told, fault = use_and_mend(copy, name, again)
+        print(
+            f"| {name} | {damage} | {' → '.join(told) or 'no error'} |".replace(str(copy), "RUN")
+        )
+        if told and name not in told[0] and Path(name).parent.name not in told[0]:
+            fault = f"it is not named: {told[0]}"
+        if (copy / "submission.csv").read_bytes() != submitted:
+            fault = fault or "another submission"
+        faults += [f"{name}: {fault}"] if fault else []
+        shutil.rmtree(copy)
+    return faults
+
+
+def use_and_mend(folder: Path, name: str, again: Callable) -> tuple[list[str], str]:
+    """Use a run whose file `name` is damaged, and follow the messages; return them and a fault."""
+    is_written = name.endswith(
+        (".ipynb", ".html", ".lock", ".png", "submission.csv", "metrics.json")
+    )
+    acts, told = (score, read, write if is_written else write_05), []
+    while len(told) < 3:
+        try:
+            for act in acts:
+                act(folder)
+            return told, ""
+        except InputError as error:
+            told.append(str(error))
+            mend(folder, str(error), again)
+        except Exception as error:
+            return told, f"{type(error).__name__}: {error}"
+    return told, f"not mended: {told}"
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_run_says_what_to_do(finished, tiny_overrides, hostile_dir, tmp_path, damage):
+    def again(folder: Path) -> None:
+        overrides = " ".join(tiny_overrides)
+        run = toxlib.open_run("quick", str(hostile_dir), str(folder), overrides)
+        run.claim()
+        records, linear = folds.train_folds(run), folds.fit_linear_folds(run)
+        files.write_json(run.path("metrics.json"), {"cost": folds.total_cost(records, linear)})
+        run.release()
+
+    assert check(finished, tmp_path, damage, again) == []
+
+
+@pytest.mark.parametrize("damage", DAMAGES)
+def test_a_damaged_blend_says_what_to_do(blended, tmp_path, damage):
+    def again(folder: Path) -> None:
+        run, members = blending.open_blend([folder / "minilm"], str(folder))
+        made = blending.blend_parts(run.validation_labels, members)
+        blending.write_blend(run, members, made)
+        run.release()
+
+    assert check(blended, tmp_path, damage, again) == []
+
+
+def test_the_command_line_reports_it_with_status_2(finished, tmp_path, capsys):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    (copy / "run.json").write_text("[]")
+    assert main(["run", "--from", "04", "--run-dir", str(copy)]) == 2
+    assert capsys.readouterr().err.count("\n") == 1

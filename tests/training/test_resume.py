@@ -1,0 +1,158 @@
+"""A training that is killed goes on from its last whole checkpoint to the very same weights."""
+
+import dataclasses
+import shutil
+
+import numpy as np
+import pytest
+import torch
+from transformers import TrainerCallback
+
+from toxlib.data import tokens
+from toxlib.errors import InputError
+from toxlib.recipes import get_recipe
+from toxlib.training import checkpoints as loading
+from toxlib.training import finetune
+from toxlib.training.resume import claim_work_folder, last_whole_checkpoint
+
+LABELS = ["a", "b"]
+TEXTS = [
+    f"{'the railway ' * (n % 7)} {'you idiot' if n % 2 else 'thank you'} {n}" for n in range(96)
+]
+TRUTH = np.array([[n % 2, n % 3 == 0] for n in range(96)], dtype=np.int8)
+IDS = [f"id-{n}" for n in range(96)]
+
+
+class Killed(Exception):
+    """Stands for a kill."""
+
+
+class KillAt(TrainerCallback):
+    def __init__(self, step):
+        self.step = step
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise Killed
+
+
+@pytest.fixture
+def recipe(checkpoints):
+    settings = "lengthen_to=0 max_length=32 epochs=2 batch_size=8 checkpoint_steps=3"
+    return get_recipe("quick", f"checkpoint={checkpoints['bert']} {settings}")
+
+
+def trainer(recipe, folder, choose_epoch=True, callback=None):
+    """Return a Trainer on 64 comments, 8 steps per epoch, that is scored on 32 others."""
+    model, tokenizer = loading.load_classifier(recipe, LABELS)
+    parts = {"train": slice(0, 64), "validation": slice(64, 96)}
+    data = {
+        n: tokens.tokenize(TEXTS[s], tokenizer, folder / f"{n}.arrow", TRUTH[s], IDS[s])
+        for n, s in parts.items()
+    }
+    validation = data["validation"] if choose_epoch else None
+    made = finetune.make_trainer(model, tokenizer, data["train"], validation, recipe, folder)
+    if callback:
+        made.add_callback(callback)
+    return made
+
+
+def weights(trained):
+    return {name: value.clone() for name, value in trained.model.state_dict().items()}
+
+
+def assert_same(a, b):
+    assert all(torch.equal(a[name], b[name]) for name in a)
+
+
+@pytest.mark.parametrize("precision", ["fp32", "bf16"])
+@pytest.mark.parametrize("choose_epoch", [True, False])
+@pytest.mark.parametrize("step", [2, 7, 14])
+def test_a_killed_training_ends_at_the_same_weights(
+    recipe, tmp_path, precision, choose_epoch, step
+):
+    recipe = dataclasses.replace(recipe, precision=precision)
+    whole = weights(finetune.run_training(trainer(recipe, tmp_path / "whole", choose_epoch)))
+    with pytest.raises(Killed):
+        finetune.run_training(trainer(recipe, tmp_path / "k", choose_epoch, KillAt(step)))
+    last, _ = last_whole_checkpoint(tmp_path / "k" / "checkpoints")
+    reached = int(last.name.partition("-")[2]) if last else 0
+    assert step - reached <= 3
+    again = finetune.run_training(trainer(recipe, tmp_path / "k", choose_epoch))
+    assert_same(whole, weights(again))
+    steps = [entry["step"] for entry in again.history if "loss" in entry]
+    assert steps == sorted(set(steps))
+    assert steps[-1] == 16
+
+
+@pytest.mark.parametrize(
+    "name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "whole.json"]
+)
+@pytest.mark.parametrize("damage", ["cut", "delete"])
+def test_a_damaged_checkpoint_is_passed_over(recipe, tmp_path, name, damage):
+    whole = weights(finetune.run_training(trainer(recipe, tmp_path / "whole")))
+    with pytest.raises(Killed):
+        finetune.run_training(trainer(recipe, tmp_path / "k", callback=KillAt(14)))
+    folder = tmp_path / "k" / "checkpoints"
+    last, _ = last_whole_checkpoint(folder)
+    path = last / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage == "cut":
+        path.write_bytes(content[: len(content) // 2])
+    before, _ = last_whole_checkpoint(folder)
+    assert int(before.name[11:]) < int(last.name[11:])
+    assert_same(whole, weights(finetune.run_training(trainer(recipe, tmp_path / "k"))))
+
+
+def test_without_a_whole_checkpoint_training_begins_anew(recipe, tmp_path):
+    whole = weights(finetune.run_training(trainer(recipe, tmp_path / "whole")))
+    with pytest.raises(Killed):
+        finetune.run_training(trainer(recipe, tmp_path / "k", callback=KillAt(5)))
+    for path in (tmp_path / "k" / "checkpoints").glob("*/trainer_state.json"):
+        path.write_text("{}")
+    assert_same(whole, weights(finetune.run_training(trainer(recipe, tmp_path / "k"))))
+
+
+class LoseBest(TrainerCallback):
+    """Deletes the best epoch's checkpoint before the training ends."""
+
+    def on_step_begin(self, args, state, control, **kwargs):
+        if state.global_step == 15 and state.best_model_checkpoint:
+            shutil.rmtree(state.best_model_checkpoint)
+
+
+def test_a_lost_best_epoch_is_an_error(recipe, tmp_path, monkeypatch):
+    best_first = iter([0.9, 0.1])
+    monkeypatch.setattr(
+        finetune, "_validation_metrics", lambda _: {"mean_columnwise_auc": next(best_first)}
+    )
+    with pytest.raises(InputError, match="checkpoint-8: the best epoch's checkpoint is gone"):
+        finetune.run_training(trainer(recipe, tmp_path, callback=LoseBest()))
+
+
+def test_a_loss_that_is_not_finite_stops_and_names_the_comments(recipe, tmp_path):
+    made = trainer(recipe, tmp_path)
+    token = made.processing_class("idiot", add_special_tokens=False)["input_ids"][0]
+    made.model.get_input_embeddings().weight.data[token] = float("nan")
+    with pytest.raises(InputError, match="the loss is nan at step 1 for comments 'id-1'") as error:
+        finetune.run_training(made)
+    assert "lower learning_rate" in str(error.value)
+    assert "'id-2'" not in str(error.value)
+
+
+def test_a_gradient_that_is_not_finite_stops_before_the_weights_are_nan(recipe, tmp_path):
+    made = trainer(recipe, tmp_path)
+    made.model.classifier.weight.register_hook(lambda gradient: gradient * float("inf"))
+    with pytest.raises(InputError, match=r"the gradient is (inf|nan) at step 1; "):
+        finetune.run_training(made)
+    assert all(torch.isfinite(value).all() for value in made.model.state_dict().values())
+
+
+def test_work_of_another_training_is_removed(tmp_path):
+    folder = claim_work_folder(tmp_path / "work", {"seed": 1, "rows": (1, 2)})
+    (folder / "tokens").write_text("x")
+    claim_work_folder(folder, {"seed": 1, "rows": (1, 2)})
+    assert (folder / "tokens").exists()
+    claim_work_folder(folder, {"seed": 2, "rows": (1, 2)})
+    assert not (folder / "tokens").exists()
