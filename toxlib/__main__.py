@@ -85,6 +85,13 @@ def compare(arguments: argparse.Namespace) -> None:
     print(format_comparison(table), output, sep="\n")
 
 
+def diff(arguments: argparse.Namespace) -> None:
+    """Say where two runs part; see `toxlib.runs.diff`."""
+    from toxlib.runs.diff import format_differences
+
+    print(format_differences(arguments.run, arguments.other))
+
+
 def data(arguments: argparse.Namespace) -> None:
     """Read and check Kaggle's files, and say what was found."""
     from toxlib.data import kaggle
@@ -189,6 +196,9 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--json", action="store_true", help="print JSON")
     added = add("compare", compare, "compare finished runs on the same validation rows", "output")
     added.add_argument("runs", nargs="+", type=Path, help="finished run folders")
+    added = add("diff", diff, "say where two runs part: values, data, machine, results")
+    added.add_argument("run", type=Path, help="a run folder")
+    added.add_argument("other", type=Path, help="another one")
     added = add("blend", blend, "blend finished runs")
     added.add_argument("runs", nargs="+", help="finished run folders with the same folds")
     added.add_argument("--run-dir", default="", help="run folder (default: outputs/blend)")

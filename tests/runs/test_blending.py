@@ -69,5 +69,5 @@ def test_runs_of_other_folds_or_of_one_are_refused(small_dir, tmp_path):
         split_words("'outputs/a", "runs")
     with pytest.raises(InputError, match="needs a folder of its own"):
         blending.open_blend([runs["a"]], runs["a"])
-    with pytest.raises(InputError, match="no such file yet; run 03_train"):
+    with pytest.raises(InputError, match="no such file; run 03_train"):
         blending.open_blend([runs["a"]], str(tmp_path / "blend"))

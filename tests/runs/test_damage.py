@@ -124,9 +124,8 @@ def check(folder: Path, tmp_path: Path, damage: str, again: Callable) -> list[st
 
 def use_and_mend(folder: Path, name: str, again: Callable) -> tuple[list[str], str]:
     """Use a run whose file `name` is damaged, and follow the messages; return them and a fault."""
-    is_written = name.endswith(
-        (".ipynb", ".html", ".lock", ".png", "submission.csv", "metrics.json")
-    )
+    written = (".ipynb", ".html", ".lock", ".png", "submission.csv", "metrics.json")
+    is_written = name.endswith(written)
     acts, told = (score, read, write if is_written else write_05), []
     while len(told) < 3:
         try:

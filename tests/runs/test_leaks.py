@@ -77,11 +77,11 @@ def test_a_finished_fold_is_not_trained_again(before_and_after, capsys):
     model = run.fold_folder(0) / "model/model.safetensors"
     before = model.stat().st_mtime_ns
     folds.train_folds(run)
-    assert run.predictions().done
+    assert all(run.predictions().written(fold) for fold in run.split.folds)
     assert capsys.readouterr().out.count("was finished before") == 3
     assert folds.unfinished(run) == []
     assert model.stat().st_mtime_ns == before
-    assert not folds.work_folder(run, 0).exists()
+    assert not (run.fold_folder(0) / "work").exists()
 
 
 def test_out_of_fold_predictions_are_each_folds_own(before_and_after):

@@ -78,7 +78,7 @@ def test_hold_out_and_folds_answer_the_same_questions(small_dir, tmp_path):
         assert run.split.chooses_epoch == chooses
         assert len(run.split.folds) == int(folds)
         assert unfinished(run) == [*run.split.folds]
-        assert not run.predictions().done
+        assert not any(run.predictions().written(fold) for fold in run.split.folds)
         assert len(run.split.parts()) == max(3, 5 if chooses else 3)
         assert run.fold_folder(0) == (run.folder if chooses else run.folder / "fold-0")
 
