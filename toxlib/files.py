@@ -8,14 +8,18 @@ import hashlib
 import json
 import math
 import os
+import re
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from toxlib.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KAGGLE_INPUT = Path("/kaggle/input")
 KAGGLE_WORKING = Path("/kaggle/working")
+STANDARD_OUTPUT = Path("-")
 
 
 def outputs() -> Path:
@@ -25,16 +29,33 @@ def outputs() -> Path:
 
 def check_folder(path: Path) -> None:
     """Raise an InputError if `path`, which should be a folder, is a file."""
+    if path == STANDARD_OUTPUT:
+        raise InputError(f"{path}: several files are written; give a folder")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: a file; give a folder")
+
+
+def check_output(output: Path, source: Path) -> None:
+    """Raise an InputError if `output` is a folder, or the file `source` that is read."""
+    if output.is_dir():
+        raise InputError(f"{output}: a folder; give the path of the CSV to write")
+    if Path(os.path.realpath(output)).is_symlink():
+        raise InputError(f"{output}: a link that leads back to itself; give another path")
+    with contextlib.suppress(OSError):  # one of them does not exist, so they differ
+        is_stdout = output == STANDARD_OUTPUT
+        status = os.fstat(sys.stdout.fileno()) if is_stdout else output.stat()
+        if os.path.samestat(status, source.stat()):
+            raise InputError(f"{output}: the file that is read; give another path to write to")
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; the file written there replaces `path` on success.
 
-    A reader never finds a half-written file, even if the process is killed.
+    A reader never finds a half-written file, even if the process is killed. If `path` is a link,
+    the file that it leads to is replaced.
     """
+    path = Path(os.path.realpath(path))
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     path.parent.mkdir(parents=True, exist_ok=True)
     try:
@@ -42,6 +63,30 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[IO[str]]:
+    """Open what a user has named as output: a file, a pipe, a device, or `-`.
+
+    A file is replaced as `replacing` does. What cannot be replaced is written as a stream.
+    """
+    how = {"encoding": "utf-8", "newline": ""}
+    if path == STANDARD_OUTPUT:
+        with open(sys.stdout.fileno(), "w", closefd=False, **how) as file:
+            yield file
+    elif _is_stream(path):
+        with path.open("a", **how) as file:  # "w" would empty a log that /dev/stdout leads to
+            yield file
+    else:
+        with replacing(path) as temporary, temporary.open("w", **how) as file:
+            yield file
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether `path` is a pipe or a device, or a name of an open file: /dev/fd/3."""
+    names_open_files = re.fullmatch(r"/dev|/proc/.+/fd", os.path.realpath(path.parent))
+    return path.exists() and (bool(names_open_files) or not path.is_file())
 
 
 def write_json(path: Path, value: dict) -> None:

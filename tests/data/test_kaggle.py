@@ -104,7 +104,19 @@ BAD = {
     "Git-LFS": ("train.csv", b"version https://git-lfs.github.com/spec/v1\noid\n", ["Git-LFS"]),
     "gzip": ("train.csv", gzip.compress(T), ["gzip"]),
     "zip named csv": ("train.csv", _zipped(T), [".csv.zip"]),
-    "semicolons": ("train.csv", T.replace(b",", b";"), ["commas"]),
+    "two separators": ("train.csv", T.replace(b",", b";", 2).replace(b",", b"\t"), ["'id;"]),
+    "a separator we do not read": ("train.csv", b"sep=x\n" + T, ["no column 'id'", "'sep=x'"]),
+    "decimal commas": ("sample_submission.csv", b"id;toxic;obscene\nx;0,5;1\n", ["'0,5'"]),
+    "second nameless column": ("train.csv", b",id,comment_text,\n0,a,b,0\n", ["column 4 has no"]),
+    "nameless ids": ("train.csv", b",comment_text,toxic\na,b,0\n", ["no column 'id'"]),
+    "further column": ("train.csv", T.replace(b",0,1", b",0,en"), ["every further column is taken"]),
+    "no label at all": ("train.csv", b"id,comment_text,toxic,obscene\na,b,0,0\n", ["no row has"]),
+    "label in words": ("train.csv", T + b"d,x,0,yes\n", ["'yes' is not a label", "label_columns"]),
+    "carriage return in an id": ("train.csv", T + b'"d\re",x,0,0\n', ["row 4", "'d\\re'"]),
+    "carriage return in a name": ("train.csv", b'id,comment_text,"a\rb"\n', ["'a\\rb'", "remove"]),
+    "a row without end": ("train.csv", T + b'd,"' + b"x\n" * 2**23, ["row 4", "16,777,216"]),
+    "a line without end": ("train.csv", T + b"," * 2**25, ["row 4", "16,777,216 characters"]),
+    "a million columns": ("train.csv", b"c%d," * 10**6 % (*range(10**6),), ["than 10,000"]),
     "other ids": ("test.csv", b"id,comment_text\nx,a\nz,b\n", ["sample", "row 1", "'y'"]),
     "other label ids": ("test_labels.csv", b"id,toxic,obscene\nx,0,0\nq,0,0\n", ["'q'", "row 2"]),
     "hostile value": ("train.csv", T + b"d,x,0,\x1b[31m\xe2\x80\xae\n", ["\\x1b[31m", "\\u202e"]),
@@ -188,7 +200,7 @@ def test_the_sample_is_written_only_if_there_are_no_files(folder, tmp_path_facto
     assert len(kaggle.read_tables(root / "outputs" / "sample").train) == 2000
     (root / "data").mkdir()
     (root / "data" / "train.csv").write_text(TRAIN)
-    with pytest.raises(InputError, match=r"test\.csv, sample_submission\.csv not found"):
+    with pytest.raises(InputError, match=r"data: test\.csv not found"):
         kaggle.find_or_make_data()
 
 

@@ -56,8 +56,9 @@ class Run:
 
     @property
     def data_note(self) -> str:
-        """A sentence that says where the comments come from."""
-        return kaggle.SAMPLE_NOTE if self.is_sample else f"Comments read from {self.data_dir}."
+        """Where the comments come from, and what was assumed about their files, line by line."""
+        source = kaggle.SAMPLE_NOTE if self.is_sample else f"Comments read from {self.data_dir}."
+        return "\n".join([source, *self.tables.notes])
 
     @cached_property
     def train_texts(self) -> list[str]:
@@ -184,7 +185,8 @@ def open_run(
     set_up_display()
     chosen = get_recipe(recipe, overrides)
     folder, is_sample = kaggle.find_or_make_data(data_dir)
-    tables = kaggle.read_tables(folder, chosen.id_column, chosen.text_column)
+    columns = chosen.id_column, chosen.text_column, chosen.label_columns
+    tables = kaggle.read_tables(folder, *columns)
     return Run(chosen, run_folder(run_dir, recipe), folder, is_sample, tables)
 
 
@@ -203,7 +205,8 @@ def reopen(run_dir: str | Path = "", overrides: str = "") -> Run:
     record = read_record(folder)
     before, data_dir = record["recipe"], Path(record["data_dir"])
     recipe = change(before, overrides)
-    tables = kaggle.read_tables(data_dir, before.id_column, before.text_column)
+    columns = before.id_column, before.text_column, before.label_columns
+    tables = kaggle.read_tables(data_dir, *columns)
     run = Run(recipe, folder, data_dir, record["is_sample"], tables, record["members"])
     run._check_owner(record)
     if recipe != before:
