@@ -3,6 +3,7 @@
 import csv
 import gzip
 import io
+import re
 import zipfile
 from pathlib import Path
 
@@ -66,6 +67,120 @@ def test_test_labels_may_be_absent_and_columns_renamed(folder):
     assert list(tables.test_ids) == ["x", "y"]
 
 
+def _separated(text: str, separator: str) -> str:
+    """Separate the columns by something else than commas; only one quoted comma stays."""
+    return text.replace(",", separator).replace("lines" + separator, "lines,")
+
+
+def _indexed(text: str, name: str = "") -> str:
+    """Add a column of numbers before the others, as pandas writes its index."""
+    table = pd.read_csv(io.StringIO(text), dtype=str, keep_default_na=False)
+    return table.to_csv(index_label=name)
+
+
+def _relabelled(text: str, zero: str, one: str) -> str:
+    return re.sub(r",([01])\b", lambda match: f",{(zero, one)[int(match[1])]}", text)
+
+
+BROUGHT = {  # file, a change of its text, and a part of the note that says what was assumed
+    "semicolons": ("train.csv", lambda t: _separated(t, ";"), "separated by semicolons."),
+    "tabs": ("test.csv", lambda t: _separated(t, "\t"), "separated by tabs."),
+    "quoted header": (
+        "test.csv",
+        lambda t: '"id";"comment_text"\nx;null\ny;hello\n',
+        "semicolons",
+    ),
+    "Excel's first line": ("train.csv", lambda t: "sep=;\r\n" + _separated(t, ";"), "semicolons"),
+    "quoted first line": ("train.csv", lambda t: '"SEP=,"\n' + t, ""),
+    "an index": ("train.csv", _indexed, "train.csv: the first column has no name, so it is left"),
+    "floats": ("train.csv", lambda t: _relabelled(t, "0.0", "1.0"), ""),
+    "words": ("train.csv", lambda t: _relabelled(t, "FALSE", "True"), ""),
+    "padded": ("train.csv", lambda t: _relabelled(t, " 0", "1 "), ""),
+    "blank lines": ("train.csv", lambda t: "\n" + t + "\n\n", "2 blank lines are left out"),
+    "no sample": ("sample_submission.csv", None, "sample_submission.csv is not there: made from"),
+    "other order": ("test_labels.csv", lambda t: "id,obscene,toxic\ny,-1,-1\nx,1,0\n", ""),
+    "float -1": ("test_labels.csv", lambda t: t.replace("-1", "-1.0"), ""),
+    "further columns": ("test.csv", lambda t: _indexed(t, "n"), "columns are left out: 'n'."),
+}
+
+
+@pytest.mark.parametrize(("name", "change", "note"), BROUGHT.values(), ids=BROUGHT.keys())
+def test_what_people_bring_is_read_and_what_was_assumed_is_said(folder, name, change, note):
+    plain, path = kaggle.read_tables(folder), folder / name
+    text = path.read_text("utf-8")
+    path.unlink()
+    if change:
+        path.write_bytes(change(text).encode())
+    tables = kaggle.read_tables(folder)
+    assert plain.notes == ()
+    assert len(tables.notes) == bool(note)
+    assert note in " ".join(tables.notes)
+    assert tables.train.equals(plain.train)
+    assert tables.test.equals(plain.test)
+    assert tables.test_labels.equals(plain.test_labels)
+    assert list(tables.sample_submission) == ["id", "toxic", "obscene"]
+
+
+def test_test_labels_that_score_nothing_and_constant_labels_are_noted(folder):
+    (folder / "test_labels.csv").write_text("id,toxic,obscene\nx,-1,-1\ny,-1,-1\n")
+    (folder / "train.csv").write_text("id,comment_text,toxic,obscene\na,b,0,1\nc,d,0,0\n")
+    tables = kaggle.read_tables(folder)
+    assert tables.test_labels is None
+    assert tables.notes == (
+        "train.csv: a label is the same in every row, so nothing is learnt about it: 'toxic'.",
+        "test_labels.csv: every row is -1, so nothing is graded.",
+    )
+
+
+def test_ids_that_are_formulas_are_kept_and_noted(tmp_path):
+    path, notes = tmp_path / "ids.csv", []
+    ids = ["=1+cmd|' /C calc'!A0", "@SUM(1)", "-2", "+3.5", "a=b", "\t=A1"]
+    with path.open("w", newline="") as file:
+        csv.writer(file).writerows([("id", "comment_text"), *((value, "x") for value in ids)])
+    [chunk] = kaggle.iter_comments(path, "id", "comment_text", notes)
+    assert list(chunk["id"]) == ids
+    assert notes == [
+        "ids.csv: some ids begin like formulas (with =, +, - or @); in a spreadsheet, import the "
+        "ids as text."
+    ]
+    path.write_text("id,comment_text\n-2,x\n+3.5,x\na=b,x\n")
+    list(kaggle.iter_comments(path, "id", "comment_text", notes))
+    assert len(notes) == 1
+
+
+def test_rows_are_numbered_if_there_are_no_ids(tmp_path, monkeypatch):
+    monkeypatch.setattr(kaggle, "CHUNK_ROWS", 2)
+    path, notes = tmp_path / "texts.csv", []
+    path.write_text("language,comment_text\nen,a\nen,b\nen,c\n")
+    chunks = list(kaggle.iter_comments(path, "id", "comment_text", notes, number_rows=True))
+    assert [value for chunk in chunks for value in chunk["id"]] == ["1", "2", "3"]
+    assert notes == [
+        "texts.csv: no column 'id', so the rows are numbered from 1.",
+        "texts.csv: further columns are left out: 'language'.",
+    ]
+    with pytest.raises(InputError, match="no column 'id'"):
+        list(kaggle.iter_comments(path, "id", "comment_text"))
+
+
+def test_label_columns_can_be_named(folder):
+    path = folder / "train.csv"
+    path.write_text(re.sub(r",([01]),", r",en,\1,", TRAIN).replace("text,", "text,language,"))
+    with pytest.raises(InputError, match=r"'language': 'en' is not .*every further column .*name"):
+        kaggle.read_tables(folder)
+    tables = kaggle.read_tables(folder, label_columns=" obscene,toxic,")
+    assert tables.label_names == ["toxic", "obscene"]
+    assert list(tables.train) == ["id", "comment_text", "toxic", "obscene"]
+    assert tables.labels.tolist() == [[0, 1], [1, 0], [0, 0]]
+    with pytest.raises(InputError, match=r"no label column 'id'; found 'language', 'toxic', 'ob"):
+        kaggle.read_tables(folder, label_columns="id")
+    with pytest.raises(InputError, match=r"sample_submission\.csv: .*extra 'obscene'"):
+        kaggle.read_tables(folder, label_columns="toxic")
+    (folder / "sample_submission.csv").unlink()
+    tables = kaggle.read_tables(folder, label_columns="toxic")
+    assert list(tables.sample_submission) == ["id", "toxic"]
+    assert list(tables.test_labels) == ["id", "toxic"]
+
+
 def _zipped(content: bytes) -> bytes:
     buffer = io.BytesIO()
     with zipfile.ZipFile(buffer, "w", zipfile.ZIP_DEFLATED) as archive:
@@ -105,11 +220,14 @@ BAD = {
     "gzip": ("train.csv", gzip.compress(T), ["gzip"]),
     "zip named csv": ("train.csv", _zipped(T), [".csv.zip"]),
     "two separators": ("train.csv", T.replace(b",", b";", 2).replace(b",", b"\t"), ["'id;"]),
-    "a separator we do not read": ("train.csv", b"sep=x\n" + T, ["no column 'id'", "'sep=x'"]),
-    "decimal commas": ("sample_submission.csv", b"id;toxic;obscene\nx;0,5;1\n", ["'0,5'"]),
+    "a separator we do not read": ("train.csv", b"sep=x\n" + T, ["says that 'x' separates"]),
     "second nameless column": ("train.csv", b",id,comment_text,\n0,a,b,0\n", ["column 4 has no"]),
     "nameless ids": ("train.csv", b",comment_text,toxic\na,b,0\n", ["no column 'id'"]),
-    "further column": ("train.csv", T.replace(b",0,1", b",0,en"), ["every further column is taken"]),
+    "further column": (
+        "train.csv",
+        T.replace(b",0,1", b",0,en"),
+        ["every further column is taken"],
+    ),
     "no label at all": ("train.csv", b"id,comment_text,toxic,obscene\na,b,0,0\n", ["no row has"]),
     "label in words": ("train.csv", T + b"d,x,0,yes\n", ["'yes' is not a label", "label_columns"]),
     "carriage return in an id": ("train.csv", T + b'"d\re",x,0,0\n', ["row 4", "'d\\re'"]),
@@ -215,10 +333,10 @@ def test_written_scores_come_back_exactly(tmp_path, dtype, digits):
     assert (table[["x", "y"]].to_numpy().astype(dtype) == scores).all()
 
 
-@pytest.mark.parametrize("value", ["1.5", "-0.1", "nan", "", "high", "inf"])
+@pytest.mark.parametrize("value", ["1.5", "-0.1", "nan", "", "high", "inf", "0,5"])
 def test_a_score_is_a_probability(tmp_path, value):
     path = tmp_path / "s.csv"
-    path.write_text(f"id,toxic\na,0.5\nb,{value}\n")
+    path.write_text(f"id;toxic\na;0.5\nb;{value}\n")
     with pytest.raises(InputError, match=r"row 2, column 'toxic'.* from 0 to 1"):
         kaggle.read_scores(path)
 

@@ -30,9 +30,9 @@ NOT_CSV = {
     b"version https://git-lfs": "a Git-LFS pointer, not the file itself",
 }
 """The first bytes of other kinds of files."""
-SEPARATORS = {";": "semicolons", "\t": "tabs"}
-"""What may separate columns in place of commas, if the header has no comma."""
-SEPARATOR_LINE = re.compile(r'"?sep=([,;\t|])"?\s*', re.IGNORECASE)
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+"""What may separate columns; not commas only if the header has no comma, or Excel says so."""
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 """The line before the header by which Excel names the separator."""
 MAX_COLUMNS = 10_000
 MAX_ROW = 2**24  # characters; the memory that a damaged or hostile file takes depends on it
@@ -179,11 +179,14 @@ def _reader(path: Path, lines: Iterator[str], notes: list[str]) -> Iterator[list
     first = next(filled, "")
     if named := SEPARATOR_LINE.fullmatch(first):
         first, separator = next(filled, ""), named[1]
+        if separator not in SEPARATORS:
+            fault = f"its first line says that {show(separator)} separates the columns"
+            raise InputError(f"{path}: {fault}; save it with commas")
     else:
         unquoted = re.sub(r'"[^"]*"', "", first)
         found = [separator for separator in SEPARATORS if separator in unquoted]
-        separator = found[0] if len(found) == 1 and "," not in unquoted else ","
-    if separator in SEPARATORS:
+        separator = found[0] if len(found) == 1 else ","
+    if separator != ",":
         notes.append(f"{path.name}: the columns are separated by {SEPARATORS[separator]}.")
     return csv.reader(chain([first], lines), delimiter=separator, strict=True)
 
