@@ -211,6 +211,7 @@ BAD = {
     "Excel": ("train.csv", b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1", ["an Excel file", "UTF-8 CSV"]),
     "open quote": ("train.csv", T + b'd,"open,0,0\n', ["row 4", "quoting"]),
     "stray quote": ("train.csv", T + b'd,"a"b,0,0\n', ["row 4", "quoting"]),
+    "stray quote and tabs": ("train.csv", b'id\tcomment_text\nd\t"a"b\n', ["quoting ('\\t' exp"]),
     "short row": ("train.csv", T + b"d,x,0\n", ["row 4", "3 fields", "4"]),
     "long row": ("train.csv", T + b"d,x,0,0,0\n", ["row 4", "5 fields", "4"]),
     "HTML": ("train.csv", b"<!DOCTYPE html>\n<html></html>\n", ["HTML", "download"]),

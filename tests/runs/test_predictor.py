@@ -91,6 +91,38 @@ def test_predict_numbers_rows_without_ids_and_writes_to_standard_output(finished
     assert path.read_bytes() == before
 
 
+@pytest.mark.slow
+def test_a_run_on_files_as_people_bring_them(small_dir, tiny_overrides, tmp_path, capfd):
+    data, run = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    train, test, truth = (
+        pd.read_csv(small_dir / f"{name}.csv", keep_default_na=False)
+        for name in ("train", "test", "test_labels")
+    )
+    names = ["toxic", "insult", "threat"]
+    train = train.astype({"toxic": bool, "insult": float}).assign(threat=0, language="en")
+    train.to_csv(data / "train.csv", sep=";")
+    test.to_csv(data / "test.csv", sep="\t", index=False)
+    truth.assign(**dict.fromkeys(names, -1)).to_csv(data / "test_labels.csv", index=False)
+    arguments = ["run", "--data-dir", str(data), "--run-dir", str(run), "--set", *tiny_overrides]
+    assert main(arguments) == 2
+    assert "column 'language': 'en' is not a label" in capfd.readouterr().err
+    assert main([*arguments, f"label_columns={','.join(names)}"]) == 0
+    told = capfd.readouterr().out
+    for part in (
+        "semicolons",
+        "tabs",
+        "is not there: made",
+        "about it: 'threat'",
+        "nothing is graded",
+    ):
+        assert part in told, part
+    assert toxlib.reopen(run).label_names == [name for name in train if name in names]
+    assert list(pd.read_csv(run / "submission.csv")) == ["id", *toxlib.reopen(run).label_names]
+    assert "sample_submission.csv is not there" in (run / "report.html").read_text("utf-8")
+    assert "test_grade" not in json.loads((run / "run.json").read_text())
+
+
 def test_a_blend_can_be_moved_with_its_members(blended, tmp_path):
     moved = shutil.copytree(blended, tmp_path / "elsewhere")
     first = toxlib.load(blended).predict(["get lost"])

@@ -165,7 +165,8 @@ def _records(path: Path, stream: IO[str], notes: list[str]) -> Iterator[list[str
     except OverflowError:
         fault = f"more than {MAX_ROW:,} characters; shorten it, or close its quotes"
     except csv.Error as error:
-        fault = f"broken quoting ({error}); double the quotes inside a field, and close it"
+        found = str(error).replace("\t", "\\t")  # it may quote the separator
+        fault = f"broken quoting ({found}); double the quotes inside a field, and close it"
     if fault:
         place = f"row {row}" if row else "header"
         raise InputError(f"{path}: {place}: {fault}")
