@@ -99,6 +99,7 @@ class Recipe:
     mask_comments: bool = _value(True, "Mask comments in notebooks.", changeable=True)
     id_column: str = _value("id", "The name of the id column in the data.")
     text_column: str = _value("comment_text", "The name of the text column in the data.")
+    label_columns: str = _value("", "The label columns, such as a,b; empty: all further columns.")
     report_to: str = _value(
         "none", "An experiment tracker that is installed, such as wandb.", changeable=True
     )

@@ -14,10 +14,11 @@ import toxlib
 from toxlib import files
 from toxlib.__main__ import main
 from toxlib.errors import InputError, NotebookError
+from toxlib.runs.lock import LOCK, lock, locked, unlock
 from toxlib.runs.pipeline import execute
 
-HOLD = "import sys, time; from pathlib import Path; from toxlib import files;"
-HOLD += "files.lock(Path(sys.argv[1])); print('locked', flush=True); time.sleep(60)"
+HOLD = "import sys, time; from pathlib import Path; from toxlib.runs.lock import lock;"
+HOLD += "lock(Path(sys.argv[1])); print('locked', flush=True); time.sleep(60)"
 
 
 @pytest.fixture
@@ -38,15 +39,15 @@ def test_a_second_run_on_a_folder_exits_with_one_line(holder, small_dir, tmp_pat
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert f"run: in use by process {holder.pid} on " in message
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [files.LOCK]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
 
 
 def test_the_lock_of_a_dead_process_does_not_count(holder, tmp_path):
     holder.kill()
     holder.wait()
-    files.lock(tmp_path / "run")
-    assert f"process {os.getpid()} " in (tmp_path / "run" / files.LOCK).read_text()
-    files.unlock(tmp_path / "run")
+    lock(tmp_path / "run")
+    assert f"process {os.getpid()} " in (tmp_path / "run" / LOCK).read_text()
+    unlock(tmp_path / "run")
 
 
 def test_a_claim_holds_the_folder_until_it_is_released(small_dir, tmp_path):
@@ -62,9 +63,9 @@ def test_a_claim_holds_the_folder_until_it_is_released(small_dir, tmp_path):
 
 
 def test_children_share_the_lock(tmp_path):
-    code = "import sys; from pathlib import Path; from toxlib import files;"
-    code += "files.lock(Path(sys.argv[1]))"
-    with files.locked(tmp_path / "run"):
+    code = "import sys; from pathlib import Path; from toxlib.runs.lock import lock;"
+    code += "lock(Path(sys.argv[1]))"
+    with locked(tmp_path / "run"):
         assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")]).returncode == 0
 
 

@@ -24,6 +24,7 @@ from toxlib.progress import format_seconds
 from toxlib.recipes import BLENDS, get_recipe
 from toxlib.runs.blending import open_blend
 from toxlib.runs.folds import copy_linear, folds_side_by_side
+from toxlib.runs.lock import locked
 from toxlib.runs.run import Run, open_run, read_record, reopen, run_folder, set_up_display
 from toxlib.training import checkpoints
 
@@ -52,7 +53,7 @@ def run_pipeline(
     if notebooks[0] in REOPENING:
         folder = run_folder(run_dir, recipe)
         read_record(folder)  # raises an InputError if there is no run
-        with files.locked(folder):
+        with locked(folder):
             return _execute_all(reopen(folder, overrides), notebooks, {})
     if recipe in BLENDS:
         return _run_blend_recipe(recipe, data_dir, run_dir, overrides, start)
@@ -61,7 +62,7 @@ def run_pipeline(
     _check_disk(run)
     run.claim()
     opening = {"recipe": recipe, "data_dir": str(run.data_dir), "overrides": overrides}
-    with files.locked(run.folder):
+    with locked(run.folder):
         return _execute_all(run, notebooks, opening)
 
 
@@ -69,7 +70,7 @@ def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Ru
     """Open a blend as `open_blend` does, then execute 06, 04 and 05 into its folder."""
     run, _ = open_blend(runs, run_dir, weights)
     folders = shlex.join(str(Path(folder).resolve()) for folder in runs)
-    with files.locked(run.folder):
+    with locked(run.folder):
         return _execute_all(run, BLEND_NOTEBOOKS, {"runs": folders, "weights": weights})
 
 

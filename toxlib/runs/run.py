@@ -21,6 +21,7 @@ from toxlib import files
 from toxlib.data import kaggle, splits, text
 from toxlib.errors import InputError
 from toxlib.recipes import Recipe, affects_training, change, get_recipe
+from toxlib.runs.lock import lock, unlock
 from toxlib.runs.predictions import OWN, Predictions
 from toxlib.training.machine import describe_machine
 
@@ -65,8 +66,9 @@ class Run:
 
     @property
     def data_note(self) -> str:
-        """A sentence that says where the comments come from."""
-        return kaggle.SAMPLE_NOTE if self.is_sample else f"Comments read from {self.data_dir}."
+        """Where the comments come from, and what was assumed about their files, line by line."""
+        source = kaggle.SAMPLE_NOTE if self.is_sample else f"Comments read from {self.data_dir}."
+        return "\n".join([source, *self.tables.notes])
 
     @cached_property
     def train_texts(self) -> list[str]:
@@ -144,7 +146,7 @@ class Run:
         if is_new or not split_csv.exists():
             how = recipe.folds, recipe.validation_fraction, recipe.seed
             split = split or splits.make_split(self.train_texts, self.tables.labels, *how)
-        files.lock(self.folder)
+        lock(self.folder)
         if is_new and run_json.exists():
             return self.claim(split)  # another process has claimed the folder in the meantime
         if split:
@@ -153,7 +155,7 @@ class Run:
 
     def release(self) -> None:
         """Let other processes write to the folder again."""
-        files.unlock(self.folder)
+        unlock(self.folder)
 
     def _new_record(self) -> dict:
         versions = {name: importlib.metadata.version(name) for name in VERSIONED}
@@ -204,7 +206,8 @@ def open_run(
     set_up_display()
     chosen = get_recipe(recipe, overrides)
     folder, is_sample = kaggle.find_or_make_data(data_dir)
-    tables = kaggle.read_tables(folder, chosen.id_column, chosen.text_column)
+    columns = chosen.id_column, chosen.text_column, chosen.label_columns
+    tables = kaggle.read_tables(folder, *columns)
     return Run(chosen, run_folder(run_dir, recipe), folder, is_sample, tables)
 
 
@@ -223,7 +226,8 @@ def reopen(run_dir: str | Path = "", overrides: str = "") -> Run:
     record = read_record(folder)
     before, data_dir = record["recipe"], Path(record["data_dir"])
     recipe = change(before, overrides)
-    tables = kaggle.read_tables(data_dir, before.id_column, before.text_column)
+    columns = before.id_column, before.text_column, before.label_columns
+    tables = kaggle.read_tables(data_dir, *columns)
     run = Run(recipe, folder, data_dir, record["is_sample"], tables, record["members"])
     run._check_owner(record)
     if recipe != before:
