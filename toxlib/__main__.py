@@ -25,9 +25,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Execute the notebooks; see `toxlib.runs.pipeline`."""
     from toxlib.runs.pipeline import run_pipeline
 
-    overrides = " ".join(arguments.set)
     finished = run_pipeline(
-        arguments.recipe, arguments.data_dir, arguments.run_dir, overrides, arguments.start
+        arguments.recipe, arguments.data_dir, arguments.run_dir, arguments.set, arguments.start
     )
     print(f"{finished.path('submission.csv')}\n{finished.path('report.html')}")
 

@@ -1,6 +1,5 @@
 """Run the notebooks with papermill, one after the other, into a run folder."""
 
-import shlex
 import sys
 import time
 from pathlib import Path
@@ -13,6 +12,7 @@ from papermill.exceptions import PapermillExecutionError
 
 from toxlib import files
 from toxlib.errors import InputError, NotebookError
+from toxlib.parameters import Overrides
 from toxlib.progress import format_seconds
 from toxlib.recipes import BLENDS, get_recipe
 from toxlib.runs.blending import open_blend
@@ -26,7 +26,11 @@ REOPENING = ("04_thresholds", "05_submission")  # their only parameter is the ru
 
 
 def run_pipeline(
-    recipe: str, data_dir: str = "", run_dir: str = "", overrides: str = "", start: str = "01"
+    recipe: str,
+    data_dir: str = "",
+    run_dir: str = "",
+    overrides: Overrides = "",
+    start: str = "01",
 ) -> Run:
     """Check parameters and data, then execute the notebooks and write the report.
 
@@ -55,11 +59,11 @@ def run_pipeline(
 def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Run:
     """Open a blend as `open_blend` does, then execute 06, 04 and 05 into its folder."""
     run, _ = open_blend(runs, run_dir, weights)
-    folders = shlex.join(str(Path(folder).resolve()) for folder in runs)
+    folders = [str(Path(folder).resolve()) for folder in runs]
     return _execute_all(run, BLEND_NOTEBOOKS, {"runs": folders, "weights": weights})
 
 
-def execute(name: str, folder: Path, parameters: dict[str, str]) -> float:
+def execute(name: str, folder: Path, parameters: dict[str, object]) -> float:
     """Execute one notebook into the run folder, with its progress bars shown; return seconds."""
     start = time.perf_counter()
     try:
@@ -97,7 +101,7 @@ def write_report(folder: Path) -> None:
         temporary.write_text(page, "utf-8")
 
 
-def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, str]) -> Run:
+def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, object]) -> Run:
     """Execute the notebooks with the parameters that each one takes, and write the report."""
     print(f"Run folder {run.folder}\n{run.data_note}", flush=True)
     for number, name in enumerate(notebooks, start=1):
@@ -112,7 +116,9 @@ def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, str
     return run
 
 
-def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, start: str) -> Run:
+def _run_blend_recipe(
+    recipe: str, data_dir: str, run_dir: str, overrides: Overrides, start: str
+) -> Run:
     """Run each recipe of the blend in a subfolder, then blend these runs in the run folder."""
     folder, members = run_folder(run_dir, recipe), BLENDS[recipe]
     paths = [folder / member for member in members]
@@ -126,7 +132,7 @@ def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, 
     return run_blend([str(path) for path in paths], str(folder))
 
 
-def _check_members(recipe: str, overrides: str) -> None:
+def _check_members(recipe: str, overrides: Overrides) -> None:
     """Find mistakes in the overrides of a blend before its first member trains for hours."""
     members = [get_recipe(member, overrides) for member in BLENDS[recipe]]
     if members[0].folds == 1:
