@@ -4,10 +4,7 @@ import sys
 import time
 from pathlib import Path
 
-import nbformat
 import papermill
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 from toxlib import files
@@ -17,6 +14,7 @@ from toxlib.progress import format_seconds
 from toxlib.recipes import BLENDS, get_recipe
 from toxlib.runs.blending import open_blend
 from toxlib.runs.folds import copy_linear
+from toxlib.runs.report import write_report
 from toxlib.runs.run import Run, open_run, read_record, reopen, run_folder, set_up_display
 from toxlib.training.checkpoints import load_config, load_tokenizer
 
@@ -86,21 +84,6 @@ def execute(name: str, folder: Path, parameters: dict[str, object]) -> float:
     return time.perf_counter() - start
 
 
-def write_report(folder: Path) -> None:
-    """Join the executed notebooks into one page that needs no network, report.html."""
-    copies = [folder / f"{name}.ipynb" for name in (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS)]
-    notebooks = [nbformat.read(path, as_version=4) for path in copies if path.exists()]
-    joined = notebooks[0]
-    joined.cells = [cell for notebook in notebooks for cell in notebook.cells]
-    joined.metadata["title"] = f"toxlib: {folder.name}"
-    exporter = HTMLExporter(mathjax_url="", require_js_url="", embed_images=True)
-    # Of the states that a progress bar has written, keep the last.
-    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
-    page, _ = exporter.from_notebook_node(joined)
-    with files.replacing(folder / "report.html") as temporary:
-        temporary.write_text(page, "utf-8")
-
-
 def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, object]) -> Run:
     """Execute the notebooks with the parameters that each one takes, and write the report."""
     print(f"Run folder {run.folder}\n{run.data_note}", flush=True)
@@ -112,7 +95,7 @@ def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, obj
         before = read_record(run.folder)["seconds"]
         run.record(seconds=before | {name: round(seconds, 1)})
         print(f"{step} done in {format_seconds(seconds)}", flush=True)
-    write_report(run.folder)
+    write_report(run.folder, (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS))
     return run
 
 

@@ -85,9 +85,9 @@ class Run:
         return [t for t, wanted in zip(self.train_texts, rows, strict=True) if wanted]
 
     def shown(self, texts: Sequence[str]) -> list[str]:
-        """Return texts shortened for display, and masked if `mask_comments` is set."""
+        """Return texts for display: shortened, escaped, and masked if `mask_comments` is set."""
         mask = text.mask if self.recipe.mask_comments else str
-        return [mask(text.shorten(t, 160)) for t in texts]
+        return [text.visible(mask(text.shorten(t, 160))) for t in texts]
 
     def path(self, name: str) -> Path:
         """Return the path of a file in the run folder."""
