@@ -79,7 +79,8 @@ def read_tables(folder: Path, id_column: str = "id", text_column: str = "comment
     """Read and check Kaggle's files. The labels are the columns of train besides id and text."""
     paths = find_files(_check_complete(folder))
     train, names = _read_labelled(paths["train"], id_column, text_column)
-    train[names] = _parse_labels(paths["train"], train[names], {"0": 0, "1": 1})
+    labels = _parse_labels(paths["train"], train[names], {"0": 0, "1": 1})
+    train = train.drop(columns=names).join(labels)
     test = pd.concat(iter_comments(paths["test"], id_column, text_column))
     expected = [id_column, *names], paths["test"], test[id_column]
     sample, _ = _read_labelled(paths["sample_submission"], id_column)
@@ -109,15 +110,13 @@ def read_labels(path: Path, id_column: str = "id") -> pd.DataFrame:
     scored = labels != UNSCORED
     whole_row = scored.eq(scored.any(axis=1), axis=0)
     check_cells(path, labels, whole_row, "must fill a whole row, which is then not scored")
-    table[names] = labels
-    return table
+    return table.drop(columns=names).join(labels)
 
 
 def read_scores(path: Path, id_column: str = "id") -> pd.DataFrame:
     """Read ids and probabilities, for example a submission."""
     table, names = _read_labelled(path, id_column)
-    table[names] = parse_probabilities(path, table[names])
-    return table
+    return table.drop(columns=names).join(parse_probabilities(path, table[names]))
 
 
 def write_scores(
