@@ -44,9 +44,10 @@ def test_many_labels_give_a_figure_of_bounded_size_that_says_so(name):
     figure = BY_LABEL[name](400)
     assert figure.get_size_inches().max() <= 30
     assert "Shown are the 30 commonest of 400 labels." in [t.get_text() for t in figure.texts]
-    shown = _texts(figure)
-    rarest = set(map(plots._plain, NAMES)) - {plots._plain(NAMES[j]) for j in _largest(LABELS)}
-    assert not rarest & shown
+    largest = sorted(range(400), key=lambda j: -LABELS[:, j].sum())[:30]
+    assert {text for text in _texts(figure) if text.startswith("label ")} == {
+        NAMES[j] for j in largest
+    }
 
 
 @pytest.mark.filterwarnings("error")
@@ -66,10 +67,6 @@ def test_the_commonest_labels_keep_the_order_of_the_file():
     assert plots.commonest(labels, 2).tolist() == [1, 3]
     assert plots.commonest(labels).tolist() == [0, 1, 2, 3]
     assert plots.labels_note(labels) == ""
-
-
-def _largest(labels):
-    return sorted(range(labels.shape[1]), key=lambda j: -labels[:, j].sum())[:30]
 
 
 def _texts(figure):
