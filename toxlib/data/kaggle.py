@@ -79,8 +79,7 @@ def read_tables(folder: Path, id_column: str = "id", text_column: str = "comment
     """Read and check Kaggle's files. The labels are the columns of train besides id and text."""
     paths = find_files(_check_complete(folder))
     train, names = _read_labelled(paths["train"], id_column, text_column)
-    labels = _parse_labels(paths["train"], train[names], {"0": 0, "1": 1})
-    train = train.drop(columns=names).join(labels)
+    train[names] = _parse_labels(paths["train"], train[names], {"0": 0, "1": 1})
     test = pd.concat(iter_comments(paths["test"], id_column, text_column))
     expected = [id_column, *names], paths["test"], test[id_column]
     sample, _ = _read_labelled(paths["sample_submission"], id_column)
@@ -110,13 +109,15 @@ def read_labels(path: Path, id_column: str = "id") -> pd.DataFrame:
     scored = labels != UNSCORED
     whole_row = scored.eq(scored.any(axis=1), axis=0)
     check_cells(path, labels, whole_row, "must fill a whole row, which is then not scored")
-    return table.drop(columns=names).join(labels)
+    table[names] = labels
+    return table
 
 
 def read_scores(path: Path, id_column: str = "id") -> pd.DataFrame:
     """Read ids and probabilities, for example a submission."""
     table, names = _read_labelled(path, id_column)
-    return table.drop(columns=names).join(parse_probabilities(path, table[names]))
+    table[names] = parse_probabilities(path, table[names])
+    return table
 
 
 def write_scores(
@@ -141,7 +142,8 @@ def align(
     for (here, some), (there, others) in (sides, sides[::-1]):
         fault = f"is not in {there}; both must have the same ids (take them from one download)"
         check_cells(here, some.to_frame(), some.isin(others).to_frame(), fault)
-    return table.set_index(ids.name).reindex(ids).reset_index()
+    # pandas warns that an insertion is slow in a table of many columns, unless it is a copy.
+    return table.set_index(ids.name).reindex(ids).copy().reset_index()
 
 
 def check_ids(path: Path, ids: pd.Series, row_of_id: dict[str, int]) -> None:
