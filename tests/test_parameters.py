@@ -5,11 +5,14 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from papermill.translators import PythonTranslator
 
 import toxlib
+from toxlib.__main__ import main
 from toxlib.errors import InputError
 from toxlib.parameters import read_folders, read_overrides
 from toxlib.recipes import get_recipe
+from toxlib.runs import pipeline
 
 TEXTS = {
     "checkpoint=/content/drive/My Drive/bert epochs=1": ["/content/drive/My Drive/bert", "1"],
@@ -122,3 +125,16 @@ def test_folders_in_a_text_or_a_list():
     for wrong in ({"a": 1}, [["a"]], [""], True):
         with pytest.raises(InputError, match="runs"):
             read_folders(wrong, "runs")
+
+
+@pytest.mark.parametrize("text", ["/My Drive/bert", r"C:\new\tab", "Ann's", 'a "b"', "é\n🙂 $x"])
+def test_the_shell_and_papermill_change_nothing(text, monkeypatch):
+    """From the command line's arguments to the parameters of the notebook's kernel."""
+    taken = []
+    monkeypatch.setattr(pipeline, "run_pipeline", lambda *given: taken.append(given))
+    with pytest.raises(AttributeError):  # there is no run to report on
+        main(["run", "--set", f"run_name={text}", "epochs=1", "--set", "seed=3"])
+    injected = {}
+    exec(PythonTranslator.codify({"overrides": taken[0][3]}), injected)
+    recipe = get_recipe("quick", injected["overrides"])
+    assert (recipe.run_name, recipe.epochs, recipe.seed) == (text, 1, 3)
