@@ -32,7 +32,7 @@ def to_text(value: object, parameter: str) -> str:
         return ""
     if isinstance(value, bool) or not isinstance(value, str | Number | PurePath):
         fault = f"{parameter} is of the type {type(value).__name__}: {show(value)}"
-        raise InputError(f'{fault}; write text, such as {parameter}="…"')
+        raise InputError(f"{fault}; write it as text")
     text = str(value)
     if "\0" in text or any("\ud800" <= c <= "\udbff" for c in text):
         fault = "it has a character that no path can hold"
@@ -89,7 +89,7 @@ def _is_list(value: object) -> bool:
 
 
 def _value_to_text(value: object, key: object) -> str:
-    return str(value) if isinstance(value, bool) else to_text(value, str(key))
+    return str(value) if isinstance(value, bool) else to_text(value, show(key)[1:-1])
 
 
 def _unquote(found: re.Match) -> str:

@@ -1,6 +1,7 @@
 """Figures. Each function returns a matplotlib Figure and neither shows nor saves it.
 
-A figure by label shows the 30 commonest labels, so that its size does not grow with their number.
+A figure by label shows the 30 commonest labels, as counted in its argument `labels`, (N, L), so
+that its size does not grow with their number.
 """
 
 from collections.abc import Sequence
@@ -19,15 +20,14 @@ from toxlib.data.splits import Split
 from toxlib.data.text import short_name
 
 BLUE, ORANGE, GREY = "#3b6fb6", "#d9822b", "#8a8f98"
-MOST_LABELS = 30
 
 
-def commonest(labels: np.ndarray, count: int = MOST_LABELS) -> np.ndarray:
+def commonest(labels: np.ndarray, count: int = 30) -> np.ndarray:
     """Return the positions of the commonest labels of (N, L), at most `count`, in file order."""
     return np.sort(np.argsort(-np.asarray(labels).sum(axis=0), kind="stable")[:count])
 
 
-def labels_note(labels: np.ndarray, count: int = MOST_LABELS) -> str:
+def labels_note(labels: np.ndarray, count: int = 30) -> str:
     """Return a sentence that says which labels of (N, L) are shown; empty if all of them are."""
     total = np.shape(labels)[1]
     return f"Shown are the {count} commonest of {total} labels." if total > count else ""
@@ -60,8 +60,7 @@ def cooccurrence(labels: pd.DataFrame) -> Figure:
     axes.set_yticks(range(len(names)), names)
     for (row, column), value in np.ndenumerate(share):
         colour = "white" if value > 0.6 else "black"
-        style = {"ha": "center", "va": "center", "color": colour}
-        axes.annotate(f"{value:.2f}", (column, row), fontsize=9, **style)
+        axes.text(column, row, f"{value:.2f}", size=9, ha="center", va="center", color=colour)
     axes.set(title="Share of the row's comments\nthat also have the column's label")
     figure.colorbar(image, shrink=0.8)
     return _with_note(figure, labels)
@@ -184,10 +183,7 @@ def precision_recall(
 def threshold_spread(
     labels: np.ndarray, per_part: np.ndarray, final: np.ndarray, names: Sequence[str]
 ) -> Figure:
-    """Draw the thresholds that decide on each part, (K, L), and those chosen on all rows, (L,).
-
-    `labels`, (N, L), tell which labels are common.
-    """
+    """Draw the thresholds that decide on each part, (K, L), and those chosen on all rows, (L,)."""
     shown = commonest(labels)
     figure, axes = _figure(7, 0.45 * len(shown) + 1.3)
     for place, j in enumerate(shown):
@@ -227,10 +223,7 @@ def reliability(
 def score_distributions(
     labels: np.ndarray, validation: np.ndarray, test: np.ndarray, names: Sequence[str]
 ) -> Figure:
-    """Draw histograms of validation and test scores, (N, L) each, per label, on a log scale.
-
-    `labels`, (N, L), tell which labels are common.
-    """
+    """Draw histograms of validation and test scores, (N, L) each, per label, on a log scale."""
     shown = commonest(labels)
     figure, panels = _grid(_names(names, shown), sharex=True)
     bins = np.linspace(0, 1, 41)
