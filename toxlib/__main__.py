@@ -147,7 +147,12 @@ def _parser() -> argparse.ArgumentParser:
         help="first notebook; from 04 on, the recipe is read from --run-dir",
     )
     added.add_argument(
-        "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="recipe values"
+        "--set",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="KEY=VALUE",
+        help="recipe values; quote one that has blanks",
     )
     added = add("recipes", recipes, "list the recipes, or explain the values of one")
     added.add_argument("name", nargs="?", default="", help="a recipe, such as quick")

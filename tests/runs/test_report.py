@@ -34,8 +34,14 @@ def browse(tmp_path, listener):
     return open_page
 
 
-def test_the_report_runs_nothing_and_loads_nothing(finished, browse):
-    assert browse(finished / "report.html") == ("toxlib: tiny", [], [])
+@pytest.fixture(params=["finished", "blended"])
+def hostile_run(request):
+    """Return the folder of a run, or of a blend, of the hostile data set."""
+    return request.getfixturevalue(request.param)
+
+
+def test_the_report_runs_nothing_and_loads_nothing(hostile_run, browse):
+    assert browse(hostile_run / "report.html") == (f"toxlib: {hostile_run.name}", [], [])
 
 
 def test_an_unescaped_page_would_be_noticed(browse, listener, tmp_path):
@@ -61,8 +67,8 @@ def test_the_policy_holds_where_escaping_fails(browse, listener, tmp_path):
     assert console
 
 
-def test_the_page_has_a_policy_and_no_script(finished):
-    page = (finished / "report.html").read_text("utf-8")
+def test_the_page_has_a_policy_and_no_script(hostile_run):
+    page = (hostile_run / "report.html").read_text("utf-8")
     head = page[: page.index("<title>")]
     assert POLICY in head
     tags = " ".join(re.findall("<[^>]*>", page))  # text is left out: in it, < and > are escaped
@@ -78,9 +84,9 @@ def test_names_of_folders_are_escaped(tmp_path):
     assert r"<title>toxlib: &lt;b&gt;\x1b[31m</title>" in (folder / "report.html").read_text()
 
 
-def test_notebooks_show_what_cannot_be_seen(finished):
+def test_notebooks_show_what_cannot_be_seen(hostile_run):
     """No output of a cell holds a control character, such as those of terminals and of bidi."""
-    for path in finished.glob("*.ipynb"):
+    for path in hostile_run.glob("*.ipynb"):
         for cell in nbformat.read(path, as_version=4).cells:
             for output in cell.get("outputs", ()):
                 texts = [output.get("text", ""), *output.get("data", {}).values()]
