@@ -86,6 +86,8 @@ WRONG = {
         r"run_dir='a\x00b': it has a character that no path",
     ),
     "half a character in run_dir": ({"run_dir": "\ud83d"}, "a character that no path can hold"),
+    "a stranger's home as run_dir": ({"run_dir": "~nobody7/x"}, "there is no such home folder"),
+    "a stranger's home as data_dir": ({"data_dir": "~nobody7"}, "data_dir='~nobody7': there is"),
     "a mapping as data_dir": ({"data_dir": {"a": 1}}, "data_dir is of the type dict"),
     "a number as data_dir": ({"data_dir": 7}, "7: no such folder"),
 }

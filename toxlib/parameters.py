@@ -7,7 +7,7 @@ of `-p run_dir 7`. We convert what can only mean one thing and name the rest in 
 import re
 from collections.abc import Mapping, Sequence
 from numbers import Number
-from pathlib import PurePath
+from pathlib import Path, PurePath
 
 from toxlib.errors import InputError, show
 
@@ -38,6 +38,16 @@ def to_text(value: object, parameter: str) -> str:
         fault = "it has a character that no path can hold"
         raise InputError(f"{parameter}={show(text)}: {fault}; remove it")
     return text
+
+
+def to_path(value: object, parameter: str) -> str:
+    """Return a folder as text, with `~` replaced by the home folder; empty if none is given."""
+    text = to_text(value, parameter)
+    try:
+        return text and str(Path(text).expanduser())
+    except RuntimeError:
+        fault = f"{parameter}={show(text)}: there is no such home folder"
+        raise InputError(f"{fault}; write the path in full") from None
 
 
 def read_overrides(overrides: Overrides) -> dict[str, str]:

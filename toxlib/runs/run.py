@@ -20,7 +20,7 @@ from transformers.utils import logging
 from toxlib import files
 from toxlib.data import kaggle, splits, text
 from toxlib.errors import InputError
-from toxlib.parameters import Overrides, to_text
+from toxlib.parameters import Overrides, to_path
 from toxlib.recipes import Recipe, affects_training, change, get_recipe
 from toxlib.runs.predictions import OWN, Predictions
 
@@ -189,7 +189,7 @@ def open_run(
     set_up_display()
     chosen = get_recipe(recipe, overrides)
     target = run_folder(run_dir, chosen.name)
-    folder, is_sample = kaggle.find_or_make_data(to_text(data_dir, "data_dir"))
+    folder, is_sample = kaggle.find_or_make_data(to_path(data_dir, "data_dir"))
     tables = kaggle.read_tables(folder, chosen.id_column, chosen.text_column)
     return Run(chosen, target, folder, is_sample, tables)
 
@@ -256,8 +256,8 @@ def fold_folders(folder: Path, recipe: Recipe) -> list[Path]:
 
 def run_folder(run_dir: str | Path, name: str) -> Path:
     """Return `run_dir`, or if it is empty `outputs/<name>`, as an absolute path; refuse a file."""
-    given = to_text(run_dir, "run_dir")
-    folder = Path(given).expanduser() if given else files.outputs() / name
+    given = to_path(run_dir, "run_dir")
+    folder = Path(given) if given else files.outputs() / name
     files.check_folder(folder)
     return folder.resolve()
 
