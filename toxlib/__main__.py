@@ -55,9 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Execute the notebooks; see `toxlib.runs.pipeline`."""
     from toxlib.runs.pipeline import run_pipeline
 
-    overrides = " ".join(arguments.set)
     finished = run_pipeline(
-        arguments.recipe, arguments.data_dir, arguments.run_dir, overrides, arguments.start
+        arguments.recipe, arguments.data_dir, arguments.run_dir, arguments.set, arguments.start
     )
     print(f"{finished.path('submission.csv')}\n{finished.path('report.html')}")
 
@@ -189,7 +188,12 @@ def _parser() -> argparse.ArgumentParser:
         help="first notebook; from 04 on, the recipe is read from --run-dir",
     )
     added.add_argument(
-        "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="recipe values"
+        "--set",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="KEY=VALUE",
+        help="recipe values; quote one that has blanks",
     )
     added = add("recipes", recipes, "list the recipes, or explain the values of one")
     added.add_argument("name", nargs="?", default="", help="a recipe, such as quick")

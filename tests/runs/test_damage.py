@@ -14,7 +14,8 @@ from toxlib.errors import InputError
 from toxlib.evaluation import submission, thresholds
 from toxlib.evaluation.calibration import Calibrator
 from toxlib.runs import blending, comparison, folds
-from toxlib.runs.pipeline import write_report
+from toxlib.runs.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS
+from toxlib.runs.report import write_report
 from toxlib.training.linear import LINEAR
 
 
@@ -62,7 +63,7 @@ def write(folder: Path) -> None:
     write_04(folder)
     run.save_figure(plots.split_parts(run.split), "split")
     write_05(folder)
-    write_report(folder)
+    write_report(folder, (*NOTEBOOKS, BLEND_NOTEBOOKS[0]))
     comparison.compare_runs([folder])
 
 

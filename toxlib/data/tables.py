@@ -106,7 +106,8 @@ def align(
     for (here, some), (there, others) in (sides, sides[::-1]):
         fault = f"is not in {there}; both must have the same ids (take them from one download)"
         check_cells(here, some.to_frame(), some.isin(others).to_frame(), fault)
-    return table.set_index(ids.name).reindex(ids).reset_index()[columns]
+    # pandas warns that an insertion is slow in a table of many columns, unless it is a copy.
+    return table.set_index(ids.name).reindex(ids).copy().reset_index()[columns]
 
 
 def parse_labels(

@@ -20,6 +20,7 @@ from transformers.utils import logging
 from toxlib import files
 from toxlib.data import kaggle, splits, text
 from toxlib.errors import InputError
+from toxlib.parameters import Overrides, to_path
 from toxlib.recipes import Recipe, affects_training, change, get_recipe
 from toxlib.runs.lock import lock, unlock
 from toxlib.runs.predictions import OWN, Predictions
@@ -95,9 +96,9 @@ class Run:
         return [t for t, wanted in zip(self.train_texts, rows, strict=True) if wanted]
 
     def shown(self, texts: Sequence[str]) -> list[str]:
-        """Return texts shortened for display, and masked if `mask_comments` is set."""
+        """Return texts for display: shortened, escaped, and masked if `mask_comments` is set."""
         mask = text.mask if self.recipe.mask_comments else str
-        return [mask(text.shorten(t, 160)) for t in texts]
+        return [text.visible(mask(text.shorten(t, 160))) for t in texts]
 
     def path(self, name: str) -> Path:
         """Return the path of a file in the run folder."""
@@ -186,7 +187,10 @@ class Run:
 
 
 def open_run(
-    recipe: str = DEFAULT_RECIPE, data_dir: str = "", run_dir: str = "", overrides: str = ""
+    recipe: str = DEFAULT_RECIPE,
+    data_dir: str | Path = "",
+    run_dir: str | Path = "",
+    overrides: Overrides = "",
 ) -> Run:
     """Check the parameters and the data, and return the run that they describe.
 
@@ -197,7 +201,8 @@ def open_run(
         data_dir: the folder of Kaggle's files. If empty, `data/` is tried, then Kaggle's input
             folder; if neither holds the files, the built-in sample is used.
         run_dir: the run folder; if empty, `outputs/<recipe>` (`/kaggle/working/<recipe>`).
-        overrides: recipe values to change, such as `"learning_rate=1e-5 epochs=1"`.
+        overrides: recipe values to change, such as `"learning_rate=1e-5 epochs=1"` or
+            `{"epochs": 1}` or `["epochs=1"]`.
 
     >>> run = toxlib.open_run("quick", overrides="epochs=1")
     >>> run.label_names[0], len(run.train_texts)
@@ -205,13 +210,14 @@ def open_run(
     """
     set_up_display()
     chosen = get_recipe(recipe, overrides)
-    folder, is_sample = kaggle.find_or_make_data(data_dir)
+    target = run_folder(run_dir, chosen.name)
+    folder, is_sample = kaggle.find_or_make_data(to_path(data_dir, "data_dir"))
     columns = chosen.id_column, chosen.text_column, chosen.label_columns
     tables = kaggle.read_tables(folder, *columns)
-    return Run(chosen, run_folder(run_dir, recipe), folder, is_sample, tables)
+    return Run(chosen, target, folder, is_sample, tables)
 
 
-def reopen(run_dir: str | Path = "", overrides: str = "") -> Run:
+def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
     """Return the run that a run folder belongs to, with its recipe and data.
 
     `run_dir` is a folder that `03_train` or `06_blend` has claimed; if empty, `outputs/quick`.
@@ -222,7 +228,7 @@ def reopen(run_dir: str | Path = "", overrides: str = "") -> Run:
     'quick'
     """
     set_up_display()
-    folder = run_folder(str(run_dir), DEFAULT_RECIPE)
+    folder = run_folder(run_dir, DEFAULT_RECIPE)
     record = read_record(folder)
     before, data_dir = record["recipe"], Path(record["data_dir"])
     recipe = change(before, overrides)
@@ -274,9 +280,10 @@ def fold_folders(folder: Path, recipe: Recipe) -> list[Path]:
     return [folder] if folds == 1 else [folder / f"fold-{fold}" for fold in range(folds)]
 
 
-def run_folder(run_dir: str, name: str) -> Path:
+def run_folder(run_dir: str | Path, name: str) -> Path:
     """Return `run_dir`, or if it is empty `outputs/<name>`, as an absolute path; refuse a file."""
-    folder = Path(run_dir).expanduser() if run_dir else files.outputs() / name
+    given = to_path(run_dir, "run_dir")
+    folder = Path(given) if given else files.outputs() / name
     files.check_folder(folder)
     return folder.resolve()
 
