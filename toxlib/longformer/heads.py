@@ -5,12 +5,19 @@ scores. So the model is saved under its own `model_type`, and loading it without
 """
 
 from collections import OrderedDict
+from collections.abc import Callable
+from types import MethodType
 from typing import Literal
 
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, LongformerConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    LongformerConfig,
+    PreTrainedModel,
+)
 
 from toxlib.longformer.dropout import CheapDropout
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
@@ -59,6 +66,27 @@ class PooledLongformerForMultiLabelSequenceClassification(
         states, layout = self.longformer.encode(*inputs, depth=self.depth)
         firsts = [hidden[layout.first] for hidden in states[:-1]]  # the last has no other tokens
         return self.classifier(torch.cat([*firsts, states[-1]], dim=-1))
+
+
+def compute_in_fp32(model: PreTrainedModel) -> PreTrainedModel:
+    """Make a classifier's head compute in fp32 even where autocast is on; return the classifier.
+
+    Logits in bf16 have three digits, so that many comments would get the same score, and AUC would
+    count their ties as half right. The head is every module outside the encoder.
+    """
+    for name, child in model.named_children():
+        if name != model.base_model_prefix:
+            child.forward = MethodType(_without_autocast(type(child).forward), child)
+    return model
+
+
+def _without_autocast(forward: Callable) -> Callable:
+    def compute(module: nn.Module, hidden: Tensor, *args, **kwargs) -> Tensor:
+        is_half = hidden.dtype in (torch.bfloat16, torch.float16)
+        with torch.autocast(hidden.device.type, enabled=False):
+            return forward(module, hidden.float() if is_half else hidden, *args, **kwargs)
+
+    return compute
 
 
 def register() -> None:

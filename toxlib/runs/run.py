@@ -264,7 +264,7 @@ def read_record(folder: Path) -> dict:
         names = ", ".join(known[:5]) or "there is none in outputs/"
         remedy = f"run 03_train first, or give the folder of a run ({names})"
         raise InputError(f"{folder}: no run here (there is no run.json); {remedy}")
-    remedy = "run 03_train again with the same recipe and data"
+    remedy = "run 03_train again, or 06_blend for a blend, with the same recipe and data"
     record = files.read_json(path, remedy)
     try:
         known = {key: kind(record[key]) for key, kind in RECORDED.items()}

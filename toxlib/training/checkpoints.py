@@ -56,7 +56,7 @@ def load_classifier(
     else:
         config = load_config(recipe, label_names)
         model = _load(_class_for(config).from_pretrained, recipe, config=config)
-    return model, load_tokenizer(recipe)
+    return heads.compute_in_fp32(model), load_tokenizer(recipe)
 
 
 def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
@@ -97,7 +97,8 @@ def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     heads.register_heads()
     config = AutoConfig.from_pretrained(folder, local_files_only=True)
     model = _class_for(config).from_pretrained(folder, local_files_only=True)
-    return model.eval(), AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    heads.compute_in_fp32(model.eval())
+    return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
 
 
 def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
