@@ -102,6 +102,24 @@ def test_what_ends_a_notebook_is_one_line(execute_code, code, error, message):
     assert str(caught.value).count("\n") == (error is NotebookError)  # it names the notebook too
 
 
+def test_a_full_disk_is_one_line(execute_code, monkeypatch):
+    monkeypatch.setattr("toxlib.runs.pipeline.FULL", 1e18)
+    with pytest.raises(InputError, match="out: the disk is full; free some space; what is fin"):
+        execute_code("raise RuntimeError('PytorchStreamWriter failed writing file')")
+
+
+def test_too_little_room_is_told_before_the_first_notebook(
+    checkpoints, small_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("toxlib.runs.pipeline.FREE_FOR_OTHERS", 1e18)
+    arguments = ["run", "--data-dir", str(small_dir), "--run-dir", str(tmp_path / "run")]
+    values = [f"checkpoint={checkpoints['bert']}", "lengthen_to=0", "max_length=48"]
+    assert main([*arguments, "--set", *values]) == 2
+    message = capsys.readouterr().err
+    assert "GB are free, and the run needs up to 1000000000.0 GB" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_with_braces_in_its_name(execute_code, tmp_path):
     execute_code("1", tmp_path / "a {run} {")
     assert (tmp_path / "a {run} {" / "n.ipynb").exists()

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from toxlib.data import tokens
+from toxlib.errors import InputError
 from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints as loading
 from toxlib.training import inference
@@ -53,6 +54,15 @@ def test_scores_rank_in_bf16_as_well(checkpoints, kind):
     assert distinct["fp32"] > 130
     assert distinct["bf16"] >= 0.9 * distinct["fp32"]  # real models reach 0.98; see docs/LOG.md
     assert np.abs(scores["bf16"] - scores["fp32"]).max() < 0.02
+
+
+def test_a_score_that_is_not_a_number_is_an_error(checkpoints):
+    recipe = get_recipe("quick", f"checkpoint={checkpoints['bert']} {SHORT}")
+    model, tokenizer = loading.load_classifier(recipe, ["a"])
+    token = tokenizer("idiot", add_special_tokens=False)["input_ids"][0]
+    model.get_input_embeddings().weight.data[token] = float("nan")
+    with pytest.raises(InputError, match="the model's score of comment 2 is not a number; train"):
+        inference.predict_probabilities(model, tokenizer, ["thanks", "you idiot"])
 
 
 def test_a_head_in_fp32_survives_a_copy(checkpoints):

@@ -29,6 +29,7 @@ from toxlib.training import checkpoints
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
 BLEND_NOTEBOOKS = ("06_blend", "04_thresholds", "05_submission")
 REOPENING = ("04_thresholds", "05_submission")  # their only parameter is the run folder
+FULL = 1e6  # bytes; with fewer, an error in a cell most likely comes from the full disk
 FREE_FOR_OTHERS = 200e6  # bytes on the disk for predictions, figures, tokens and the report
 
 
@@ -111,6 +112,8 @@ def _cell_error(name: str, target: Path, error: PapermillExecutionError) -> Exce
     last_line = error.evalue.strip().rpartition("\n")[2]
     if error.ename == "InputError":
         return InputError(error.evalue)
+    if shutil.disk_usage(target.parent).free < FULL:
+        return InputError(f"{target.parent}: the disk is full; free some space; {KEPT}")
     if issubclass(getattr(builtins, error.ename, type), OSError):
         return InputError(f"{name}: {last_line}; {KEPT}")
     fault = f"{name}, cell {error.exec_count}: {error.ename}: {last_line}"
