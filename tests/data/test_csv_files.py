@@ -63,6 +63,15 @@ def test_long_comments_are_no_fault(tmp_path):
     assert len(chunk["comment_text"][0]) == 300_000
 
 
+def test_blank_lines_do_not_go_on_for_ever(tmp_path, monkeypatch):
+    monkeypatch.setattr(csv_files, "MAX_ROW", 1000)
+    path = tmp_path / "blank.csv"
+    path.write_bytes(T + b"\n" * 900)
+    assert sum(map(len, read_chunks(path))) == 3
+    path.write_bytes(T + b"\n" * 1100)
+    assert "row 4: more than 1,000 characters" in _refused(path)
+
+
 def test_many_columns_are_read_in_small_chunks(tmp_path, monkeypatch):
     monkeypatch.setattr(csv_files, "MAX_CELLS", 100)
     path = tmp_path / "wide.csv"

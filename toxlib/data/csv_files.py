@@ -149,10 +149,12 @@ def _records(path: Path, stream: IO[str], notes: list[str]) -> Iterator[list[str
     try:
         for record in _reader(path, iter(lines), notes):
             count, width = len(record), width or len(record)
-            lines.left = MAX_ROW
-            if not record:
+            if (
+                not record
+            ):  # blank lines count as the next row's, so that they cannot go on for ever
                 blank += 1
                 continue
+            lines.left = MAX_ROW
             if count != width:
                 found = f"{count} fields where the header has {width}"
                 fault = f"{found}; check its separators and quotes"
