@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -135,16 +136,34 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith(expected)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_all_processes(number, checkpoints, small_dir, tmp_path):
-    """Two folds train side by side when the signal comes."""
+def train_two_folds(checkpoints, small_dir, tmp_path):
+    """Start a run, and return its process and its log once two folds train side by side."""
     run, log = tmp_path / "run", tmp_path / "log"
     arguments = command("folds", small_dir, checkpoints["bert"], run)
     process = start([*arguments, "epochs=30", "folds=3"], log)
     while not list(run.glob("fold-1/work/checkpoints")):
         assert process.poll() is None, log.read_text()
         time.sleep(0.2)
+    return process, log
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line(checkpoints, small_dir, tmp_path):
+    process, log = train_two_folds(checkpoints, small_dir, tmp_path)
+    workers = [
+        pid for pid in alive(log) if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(workers[0], signal.SIGKILL)
+    assert process.wait(60) == 2
+    message = "a process that trained a fold was killed, most likely for lack of memory"
+    assert message in log.read_text().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_all_processes(number, checkpoints, small_dir, tmp_path):
+    """Two folds train side by side when the signal comes."""
+    process, log = train_two_folds(checkpoints, small_dir, tmp_path)
     assert len(alive(log)) > 3
     process.send_signal(number)
     assert (
