@@ -141,7 +141,7 @@ def main() -> None:
         folder = given.output / f"{given.kind}-{given.seed}-{number}"
         run = command(given.kind, given.data_dir, given.checkpoint, folder)
         if number < given.kills:
-            after = draw.uniform(2, seconds)
+            after = draw.uniform(2, 0.9 * seconds)
             result = kill_and_compare(run, folder, expected, SIGNALS[number % 3], after)
         else:
             result = start_twice(run, folder, expected, draw.uniform(0, 3))

@@ -1,6 +1,7 @@
 """Run the notebooks with papermill, one after the other, into a run folder."""
 
 import builtins
+import logging
 import os
 import shutil
 import signal
@@ -86,6 +87,8 @@ def execute(name: str, folder: Path, parameters: dict[str, object]) -> float:
     target = folder / f"{name}.ipynb"
     if target.is_dir():
         raise InputError(f"{target}: a folder where a file is written; delete or rename it")
+    for logger in ("asyncio", "papermill"):  # we say in one line what they say of a dead kernel
+        logging.getLogger(logger).setLevel(logging.CRITICAL)
     kernel = AsyncKernelManager(kernel_name="python3")
     try:
         papermill.execute_notebook(
