@@ -35,6 +35,7 @@ def command(kind: str, data_dir: Path, checkpoint: Path, folder: Path) -> list[s
     recipe, values = KINDS[kind]
     values = [f"checkpoint={checkpoint}", *TINY, *values]
     start = [sys.executable, "-m", "toxlib", "run", "--recipe", recipe]
+    start += [] if kind == "single" else ["--from", "03"]  # 01 and 02 once are enough
     return [*start, "--data-dir", str(data_dir), "--run-dir", str(folder), "--set", *values]
 
 
