@@ -57,7 +57,8 @@ def lengthen(
         InputError: if the window is odd or the encoder is of another type. For example, DeBERTa
             and ModernBERT have relative and rotary positions and so no position table to repeat.
     """
-    source = AutoConfig.from_pretrained(checkpoint, revision=revision)
+    safe = {"revision": revision, "trust_remote_code": False}
+    source = AutoConfig.from_pretrained(checkpoint, **safe)
     is_absolute = getattr(source, "position_embedding_type", "absolute") == "absolute"
     is_decoder = getattr(source, "is_decoder", False)
     if source.model_type not in CONVERTIBLE or not is_absolute or is_decoder:
@@ -67,7 +68,8 @@ def lengthen(
         )
     if attention_window % 2:
         raise InputError(f"attention_window={attention_window}: it must be even")
-    encoder = AutoModel.from_pretrained(checkpoint, revision=revision)
+    values = {"dtype": torch.float32, "weights_only": True}
+    encoder = AutoModel.from_pretrained(checkpoint, **safe, **values)
     config = _longformer_config(source, max_length, attention_window)
     model = UnpaddedLongformerModel(config)
     weights = _longformer_weights(encoder, config)
