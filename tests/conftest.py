@@ -4,6 +4,8 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
 import pandas as pd
@@ -27,7 +29,19 @@ from transformers import (
 from toxlib.__main__ import main
 from toxlib.data.sample import write_sample
 
-HOSTILE = "<script>alert('x')</script> $\\alpha$ \x1b[31m <img src=x onerror=y>"
+HOSTILE = (
+    "<script>alert('x');document.title='ran'</script> $\\alpha$ \x1b[31m <img src=x onerror=y> ",
+    "<img src=URL/a onerror=\"document.title='ran'\"><iframe src=URL/b></iframe> ",
+    '<svg onload="document.title=\'ran\'"><a href="javascript:alert(1)">x</a> [x](javascript:y) ',
+    "![x](URL/c) \\(\\alpha\\) $$\\beta$$ \u202egnihton\u202c \u200b\u2066 \x1b]8;;URL/d\x07x ",
+    "</td></table></style><style>*{background:url(URL/e)}</style><base href=URL/> ",
+    "<meta http-equiv=refresh content='0;url=URL/f'><link rel=stylesheet href=URL/g> ",
+)
+"""Texts that would run a script, load something from URL, or change what is shown beside them."""
+HOSTILE_LABELS = {
+    "threat": "<b>$threat$",
+    "insult": "\x1b[31m\u202e<img src=x onerror=\"document.title='ran'\">\\(x\\)" + "long" * 500,
+}
 logging.set_verbosity_error()
 
 
@@ -118,15 +132,38 @@ def tiny_overrides(checkpoints) -> list[str]:
 
 
 @pytest.fixture(scope="session")
-def hostile_dir(small_dir, tmp_path_factory) -> Path:
-    """Write the small data with a hostile text in every third comment and a hostile label name."""
+def listener():
+    """Serve HTTP on this machine. `listener.paths` are those that were asked for."""
+    paths: list[str] = []
+
+    class Handler(BaseHTTPRequestHandler):
+        def do_GET(self):
+            paths.append(self.path)
+            self.send_error(404)
+
+        def log_message(self, *args):
+            pass
+
+    with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
+        server.paths, server.url = paths, f"http://127.0.0.1:{server.server_port}"
+        threading.Thread(target=server.serve_forever, daemon=True).start()
+        yield server
+        server.shutdown()
+
+
+@pytest.fixture(scope="session")
+def hostile_dir(small_dir, listener, tmp_path_factory) -> Path:
+    """Write the small data with hostile texts in every third comment, in ids and label names."""
     folder = tmp_path_factory.mktemp("hostile")
+    texts = [text.replace("URL", listener.url) for text in HOSTILE]
     for path in small_dir.glob("*.csv"):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
-        if "comment_text" in table:
-            table.loc[::3, "comment_text"] = HOSTILE + table["comment_text"][::3]
-        table = table.rename(columns={"threat": "<b>$threat$"})
-        table.to_csv(folder / path.name, index=False)
+        for row in range(0, len(table), 3):
+            text = texts[row // 3 % len(texts)]
+            table.loc[row, "id"] = text + table["id"][row]
+            if "comment_text" in table:
+                table.loc[row, "comment_text"] = text + table["comment_text"][row]
+        table.rename(columns=HOSTILE_LABELS).to_csv(folder / path.name, index=False)
     return folder
 
 

@@ -38,7 +38,7 @@ def test_overrides_change_single_values():
         ("quick", "folds=11", "less than or equal to 10"),
         ("best", "", "a blend: use python -m toxlib run --recipe best"),
         ("quick", "name=other", "unknown recipe value"),
-        ("quick", "run_name='open", "No closing quotation"),
+        ("quick", "epochs='1", "a valid integer"),
         ("quick", "epochs=\x1b[31m", "\\x1b[31m"),
     ],
 )

@@ -4,6 +4,7 @@ Each command imports what it needs when it is called, so that --help is quick.
 """
 
 import argparse
+import os
 import signal
 import sys
 import threading
@@ -16,13 +17,19 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit status.
 
     It is 0; 2 for a mistake of the user or a refusal of the operating system; 1 if a notebook
-    fails; 130 after Ctrl-C and 143 after SIGTERM.
+    fails; 130 after Ctrl-C, 141 if the reader of our output ends
+    early, as `head` does, and 143 after SIGTERM.
     """
     arguments = _parser().parse_args(argv)
     if threading.current_thread() is threading.main_thread():
         signal.signal(signal.SIGTERM, _terminate)
     try:
         arguments.command(arguments)
+        sys.stdout.flush()
+    except BrokenPipeError:
+        # Python flushes standard output once more at its end; that must not fail again.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 141
     except (InputError, NotebookError) as error:
         print(f"error: {error}", file=sys.stderr)
         return 2 if isinstance(error, InputError) else 1
@@ -48,9 +55,8 @@ def run(arguments: argparse.Namespace) -> None:
     """Execute the notebooks; see `toxlib.runs.pipeline`."""
     from toxlib.runs.pipeline import run_pipeline
 
-    overrides = " ".join(arguments.set)
     finished = run_pipeline(
-        arguments.recipe, arguments.data_dir, arguments.run_dir, overrides, arguments.start
+        arguments.recipe, arguments.data_dir, arguments.run_dir, arguments.set, arguments.start
     )
     print(f"{finished.path('submission.csv')}\n{finished.path('report.html')}")
 
@@ -101,11 +107,14 @@ def data(arguments: argparse.Namespace) -> None:
     if folder is None:
         print("data/ has none of Kaggle's files (see data/README.md); runs use the sample")
         return
-    tables = kaggle.read_tables(folder, arguments.id_column, arguments.text_column)
+    columns = arguments.id_column, arguments.text_column, arguments.label_columns
+    tables = kaggle.read_tables(folder, *columns)
     print(f"{folder}: no faults found")
     print(f"  {len(tables.train)} training and {len(tables.test)} test comments")
     print(f"  labels: {show_all(tables.label_names)}")
     print(f"  test labels: {'none' if tables.test_labels is None else 'found'}")
+    for note in tables.notes:
+        print(f"  {note}")
 
 
 def score(arguments: argparse.Namespace) -> None:
@@ -115,19 +124,20 @@ def score(arguments: argparse.Namespace) -> None:
     from toxlib.evaluation.submission import format_score, score_files
     from toxlib.files import nan_to_none
 
-    result = score_files(
-        arguments.submission, arguments.labels, arguments.other, arguments.id_column
-    )
+    paths, notes = (arguments.submission, arguments.labels, arguments.other), []
+    result = score_files(*paths, arguments.id_column, notes)
+    for note in notes:
+        print(note, file=sys.stderr)
     print(json.dumps(nan_to_none(result), indent=2) if arguments.json else format_score(result))
 
 
 def predict(arguments: argparse.Namespace) -> None:
     """Score a CSV with a finished run; see `toxlib.runs.predictor`."""
+    from toxlib import files
     from toxlib.runs.predictor import load
     from toxlib.runs.run import set_up_display
 
-    if arguments.output.is_dir():
-        raise InputError(f"{arguments.output}: a folder; give the path of the CSV to write")
+    files.check_output(arguments.output, arguments.file)  # before the models are loaded
     set_up_display()
     load(arguments.run).predict_file(
         arguments.file, arguments.output, arguments.calibrated, arguments.decide
@@ -178,14 +188,20 @@ def _parser() -> argparse.ArgumentParser:
         help="first notebook; from 04 on, the recipe is read from --run-dir",
     )
     added.add_argument(
-        "--set", nargs="+", default=[], action="extend", metavar="KEY=VALUE", help="recipe values"
+        "--set",
+        nargs="+",
+        default=[],
+        action="extend",
+        metavar="KEY=VALUE",
+        help="recipe values; quote one that has blanks",
     )
     added = add("recipes", recipes, "list the recipes, or explain the values of one")
     added.add_argument("name", nargs="?", default="", help="a recipe, such as quick")
     added = add("predict", predict, "score a CSV with a finished run or blend")
     added.add_argument("run", type=Path, help="a finished run folder")
-    added.add_argument("file", type=Path, help="a CSV with id and text columns")
-    added.add_argument("-o", "--output", type=Path, required=True, help="the CSV to write")
+    added.add_argument("file", type=Path, help="a CSV with a text column, and ids or none")
+    help = "the CSV to write; - for standard output"
+    added.add_argument("-o", "--output", type=Path, required=True, help=help)
     added.add_argument("--calibrated", action="store_true", help="write calibrated probabilities")
     added.add_argument("--decide", action="store_true", help="add yes/no columns (plain scores)")
     added = add("score", score, "grade a submission with Kaggle's test_labels.csv")
@@ -206,6 +222,7 @@ def _parser() -> argparse.ArgumentParser:
     added = add("data", data, "check Kaggle's files and say what was found", "data")
     added.add_argument("--id-column", default="id")
     added.add_argument("--text-column", default="comment_text")
+    added.add_argument("--label-columns", default="", help="such as a,b (default: all further)")
     added = add("bench", bench, "measure speed, ours and the tutorial's", "data", "output")
     added.add_argument("--quick", action="store_true", help="2 layers, not 12: 2 minutes, not 20")
     added = add("ablate", ablate, "measure what each recipe value adds (hours)", "data", "output")

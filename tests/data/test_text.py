@@ -1,7 +1,7 @@
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toxlib.data.text import mask, prepare, shorten
+from toxlib.data.text import join_names, mask, prepare, short_name, shorten, visible
 
 
 @given(st.text())
@@ -23,3 +23,14 @@ def test_mask_hides_all_but_first_letters():
 def test_shorten():
     assert shorten("abcdef", 4) == "abc…"
     assert shorten("abc", 4) == "abc"
+
+
+def test_what_cannot_be_seen_is_shown_as_its_escape():
+    assert visible("\x1b[31m \u202e\u200b\x9b \ud800 é 🙂 $<b>") == (
+        r"\x1b[31m \u202e\u200b\x9b \ud800 é 🙂 $<b>"
+    )
+    assert short_name("\x1b" + "a" * 100) == r"\x1b" + "a" * 38 + "…"
+    assert join_names([]) == ""
+    assert join_names([f"n{i}" for i in range(400)]) == (
+        "n0, n1, n2, n3, n4, n5, n6, n7, n8, n9, …"
+    )

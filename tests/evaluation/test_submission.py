@@ -96,7 +96,7 @@ def test_two_submissions_are_compared_on_the_same_resamples(files):
         (lambda t: pd.concat([t, t[:1].assign(id="new")]), "bad.csv: row 61, .* 'new' is not in"),
         (lambda t: pd.concat([t, t[:1]]), "bad.csv: row 61, column 'id': id 'i0' is in row 1"),
         (lambda t: t.rename(columns={"toxic": "tox"}), "missing 'toxic', extra 'tox'.; write ex"),
-        (lambda t: t[["id", "threat", "toxic"]], "columns differ .*another order.; write exactly"),
+        (lambda t: t.assign(other=0), "extra 'other'.; write exactly 'id', 'toxic', 'threat'"),
         (lambda t: t.assign(threat=2), "bad.csv: row 1, column 'threat'"),
     ],
 )
@@ -105,6 +105,21 @@ def test_score_refuses_what_does_not_match(files, change, expected):
     change(scores).to_csv(folder / "bad.csv", index=False)
     with pytest.raises(InputError, match=expected):
         submission.score_files(folder / "bad.csv", folder / "labels.csv")
+
+
+def test_columns_and_rows_may_have_any_order(files):
+    folder, labels, scores = files
+    expected = submission.score_files(folder / "scores.csv", folder / "labels.csv")
+    order, notes = ["threat", "id", "toxic"], []
+    scores[order].to_csv(folder / "scores.csv", sep=";")
+    labels[order][::-1].to_csv(folder / "labels.csv", index=False)
+    paths = folder / "scores.csv", folder / "labels.csv"
+    result = submission.score_files(*paths, notes=notes)
+    assert result["auc_per_label"] == pytest.approx(expected["auc_per_label"])
+    assert [note.split(":")[1][:18] for note in notes] == [
+        " the columns are s",
+        " the first column ",
+    ]
 
 
 def test_medal_lines_need_every_scored_row():

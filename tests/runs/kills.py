@@ -1,8 +1,10 @@
 """Kill a run at random instants, start it again, and compare its files with an unkilled run's.
 
     python tests/runs/kills.py DATA_DIR CHECKPOINT OUTPUT --kills 10 --kind folds
+    python tests/runs/kills.py DATA_DIR CHECKPOINT OUTPUT --kills 0 --pairs 20
 
-Each line of OUTPUT/results.jsonl describes one kill. The tests call `kill_and_compare` too.
+The second command starts two runs on one folder. Each line of OUTPUT/results.jsonl describes one
+kill or pair. The tests use the functions as well.
 """
 
 import argparse
@@ -98,6 +100,24 @@ def kill_and_compare(
     }
 
 
+def start_twice(arguments: list[str], folder: Path, expected: dict, gap: float) -> dict:
+    """Start the same run twice, `gap` seconds apart, and say what came of it."""
+    logs = [folder.with_name(f"{folder.name}-{name}.log") for name in "ab"]
+    first = start(arguments, logs[0])
+    time.sleep(gap)
+    second = start(arguments, logs[1])
+    exits = [process.wait(timeout=900) for process in (first, second)]
+    found = digests(folder)
+    refused = logs[exits.index(2)].read_text().strip().splitlines() if 2 in exits else []
+    return {
+        "gap": round(gap, 2),
+        "exits": sorted(exits),
+        "lines_of_the_refused": len(refused),
+        "says_who": "in use by process" in " ".join(refused),
+        "different": sorted(n for n in {*expected, *found} if expected.get(n) != found.get(n)),
+    }
+
+
 def main() -> None:
     """Make the unkilled run, then kill others at instants spread over its time."""
     parser = argparse.ArgumentParser()
@@ -106,6 +126,7 @@ def main() -> None:
     parser.add_argument("output", type=Path)
     parser.add_argument("--kind", choices=KINDS, default="single")
     parser.add_argument("--kills", type=int, default=10)
+    parser.add_argument("--pairs", type=int, default=0, help="starts of two runs on one folder")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
     # Children of a process that ignores SIGINT would ignore it too.
@@ -116,15 +137,18 @@ def main() -> None:
     assert start(run, given.output / f"{given.kind}-reference.log").wait() == 0
     seconds, expected = time.monotonic() - begin, digests(reference)
     draw = random.Random(given.seed)
-    for kill in range(given.kills):
-        folder = given.output / f"{given.kind}-{kill}"
+    for number in range(given.kills + given.pairs):
+        folder = given.output / f"{given.kind}-{given.seed}-{number}"
         run = command(given.kind, given.data_dir, given.checkpoint, folder)
-        after = draw.uniform(2, seconds)
-        result = kill_and_compare(run, folder, expected, SIGNALS[kill % 3], after)
-        line = {"kind": given.kind, "kill": kill, **result}
-        print(json.dumps(line), flush=True)
+        if number < given.kills:
+            after = draw.uniform(2, seconds)
+            result = kill_and_compare(run, folder, expected, SIGNALS[number % 3], after)
+        else:
+            result = start_twice(run, folder, expected, draw.uniform(0, 3))
+        line = json.dumps({"kind": given.kind, "number": number, **result})
+        print(line, flush=True)
         with (given.output / "results.jsonl").open("a") as file:
-            file.write(json.dumps(line) + "\n")
+            file.write(line + "\n")
 
 
 if __name__ == "__main__":

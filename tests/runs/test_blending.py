@@ -5,7 +5,7 @@ import pytest
 
 import toxlib
 from toxlib.errors import InputError
-from toxlib.recipes import BLENDS, split_words
+from toxlib.recipes import BLENDS
 from toxlib.runs import blending, folds
 from toxlib.runs.folds import copy_linear
 
@@ -65,8 +65,6 @@ def test_runs_of_other_folds_or_of_one_are_refused(small_dir, tmp_path):
         blending.open_blend([runs["a"], runs["a"]])
     with pytest.raises(InputError, match="choose fitted or equal"):
         blending.open_blend([runs["a"]], weights="equall")
-    with pytest.raises(InputError, match="No closing quotation"):
-        split_words("'outputs/a", "runs")
     with pytest.raises(InputError, match="needs a folder of its own"):
         blending.open_blend([runs["a"]], runs["a"])
     with pytest.raises(InputError, match="no such file; run 03_train"):

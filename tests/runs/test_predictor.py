@@ -1,5 +1,6 @@
 """`toxlib.load` scores as the run itself does: a plain run, a run with folds, and a blend."""
 
+import io
 import json
 import shutil
 
@@ -71,6 +72,55 @@ def test_predict_on_the_command_line(folder, hostile_dir, tmp_path):
     texts = pd.read_csv(hostile_dir / "test.csv", keep_default_na=False)["comment_text"].tolist()
     calibrated = toxlib.load(folder).predict(texts, calibrated=True)
     assert np.allclose(both[names], calibrated, atol=1e-6)
+
+
+def test_predict_numbers_rows_without_ids_and_writes_to_standard_output(finished, tmp_path, capfd):
+    path = tmp_path / "texts.csv"
+    path.write_text("sep=;\nlanguage;comment_text\nen;get lost\nen;thank you, dear\n")
+    assert main(["predict", str(finished), str(path), "-o", "-"]) == 0
+    captured = capfd.readouterr()
+    table = pd.read_csv(io.StringIO(captured.out), index_col="id")
+    expected = toxlib.load(finished).predict(["get lost", "thank you, dear"])
+    assert list(table.index) == [1, 2]
+    assert np.allclose(table, expected, atol=1e-6)
+    assert "no column 'id', so the rows are numbered from 1.\n" in captured.err
+    assert "further columns are left out: 'language'.\n" in captured.err
+    before = path.read_bytes()
+    assert main(["predict", str(finished), str(path), "-o", str(path)]) == 2
+    assert "the file that is read; give another path" in capfd.readouterr().err
+    assert path.read_bytes() == before
+
+
+@pytest.mark.slow
+def test_a_run_on_files_as_people_bring_them(small_dir, tiny_overrides, tmp_path, capfd):
+    data, run = tmp_path / "data", tmp_path / "run"
+    data.mkdir()
+    train, test, truth = (
+        pd.read_csv(small_dir / f"{name}.csv", keep_default_na=False)
+        for name in ("train", "test", "test_labels")
+    )
+    names = ["toxic", "insult", "threat"]
+    train = train.astype({"toxic": bool, "insult": float}).assign(threat=0, language="en")
+    train.to_csv(data / "train.csv", sep=";")
+    test.to_csv(data / "test.csv", sep="\t", index=False)
+    truth.assign(**dict.fromkeys(names, -1)).to_csv(data / "test_labels.csv", index=False)
+    arguments = ["run", "--data-dir", str(data), "--run-dir", str(run), "--set", *tiny_overrides]
+    assert main(arguments) == 2
+    assert "column 'language': 'en' is not a label" in capfd.readouterr().err
+    assert main([*arguments, f"label_columns={','.join(names)}"]) == 0
+    told = capfd.readouterr().out
+    for part in (
+        "semicolons",
+        "tabs",
+        "is not there: made",
+        "about it: 'threat'",
+        "nothing is graded",
+    ):
+        assert part in told, part
+    assert toxlib.reopen(run).label_names == [name for name in train if name in names]
+    assert list(pd.read_csv(run / "submission.csv")) == ["id", *toxlib.reopen(run).label_names]
+    assert "sample_submission.csv is not there" in (run / "report.html").read_text("utf-8")
+    assert "test_grade" not in json.loads((run / "run.json").read_text())
 
 
 def test_a_blend_can_be_moved_with_its_members(blended, tmp_path):

@@ -87,7 +87,7 @@ def test_masked_unless_the_recipe_shows_comments(small_dir, tmp_path):
     run = _open(small_dir, tmp_path / "run")
     assert run.shown(["stupid oaf", "a" * 200]) == ["s••••• o••", "a" + "•" * 158 + "…"]
     shown = dataclasses.replace(run, recipe=get_recipe("quick", "mask_comments=false"))
-    assert shown.shown(["stupid oaf"]) == ["stupid oaf"]
+    assert shown.shown(["stupid oaf", "\x1b[31m\u202e"]) == ["stupid oaf", r"\x1b[31m\u202e"]
 
 
 @pytest.mark.slow

@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+from pathlib import Path
 
 import nbformat
 import pytest
@@ -14,10 +15,11 @@ import toxlib
 from toxlib import files
 from toxlib.__main__ import main
 from toxlib.errors import InputError, NotebookError
+from toxlib.runs.lock import LOCK, lock, locked, unlock
 from toxlib.runs.pipeline import execute
 
-HOLD = "import sys, time; from pathlib import Path; from toxlib import files;"
-HOLD += "files.lock(Path(sys.argv[1])); print('locked', flush=True); time.sleep(60)"
+HOLD = "import sys, time; from pathlib import Path; from toxlib.runs.lock import lock;"
+HOLD += "lock(Path(sys.argv[1])); print('locked', flush=True); time.sleep(60)"
 
 
 @pytest.fixture
@@ -38,15 +40,15 @@ def test_a_second_run_on_a_folder_exits_with_one_line(holder, small_dir, tmp_pat
     message = capsys.readouterr().err
     assert message.count("\n") == 1
     assert f"run: in use by process {holder.pid} on " in message
-    assert [path.name for path in (tmp_path / "run").iterdir()] == [files.LOCK]
+    assert [path.name for path in (tmp_path / "run").iterdir()] == [LOCK]
 
 
 def test_the_lock_of_a_dead_process_does_not_count(holder, tmp_path):
     holder.kill()
     holder.wait()
-    files.lock(tmp_path / "run")
-    assert f"process {os.getpid()} " in (tmp_path / "run" / files.LOCK).read_text()
-    files.unlock(tmp_path / "run")
+    lock(tmp_path / "run")
+    assert f"process {os.getpid()} " in (tmp_path / "run" / LOCK).read_text()
+    unlock(tmp_path / "run")
 
 
 def test_a_claim_holds_the_folder_until_it_is_released(small_dir, tmp_path):
@@ -62,9 +64,9 @@ def test_a_claim_holds_the_folder_until_it_is_released(small_dir, tmp_path):
 
 
 def test_children_share_the_lock(tmp_path):
-    code = "import sys; from pathlib import Path; from toxlib import files;"
-    code += "files.lock(Path(sys.argv[1]))"
-    with files.locked(tmp_path / "run"):
+    code = "import sys; from pathlib import Path; from toxlib.runs.lock import lock;"
+    code += "lock(Path(sys.argv[1]))"
+    with locked(tmp_path / "run"):
         assert subprocess.run([sys.executable, "-c", code, str(tmp_path / "run")]).returncode == 0
 
 
@@ -101,6 +103,24 @@ def test_what_ends_a_notebook_is_one_line(execute_code, code, error, message):
     assert str(caught.value).count("\n") == (error is NotebookError)  # it names the notebook too
 
 
+def test_a_full_disk_is_one_line(execute_code, monkeypatch):
+    monkeypatch.setattr("toxlib.runs.pipeline.FULL", 1e18)
+    with pytest.raises(InputError, match="out: the disk is full; free some space; what is fin"):
+        execute_code("raise RuntimeError('PytorchStreamWriter failed writing file')")
+
+
+def test_too_little_room_is_told_before_the_first_notebook(
+    checkpoints, small_dir, tmp_path, monkeypatch, capsys
+):
+    monkeypatch.setattr("toxlib.runs.pipeline.FREE_FOR_OTHERS", 1e18)
+    arguments = ["run", "--data-dir", str(small_dir), "--run-dir", str(tmp_path / "run")]
+    values = [f"checkpoint={checkpoints['bert']}", "lengthen_to=0", "max_length=48"]
+    assert main([*arguments, "--set", *values]) == 2
+    message = capsys.readouterr().err
+    assert "GB are free, and the run needs up to 1000000000.0 GB" in message
+    assert not (tmp_path / "run").exists()
+
+
 def test_a_folder_with_braces_in_its_name(execute_code, tmp_path):
     execute_code("1", tmp_path / "a {run} {")
     assert (tmp_path / "a {run} {" / "n.ipynb").exists()
@@ -116,16 +136,34 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err.startswith(expected)
 
 
-@pytest.mark.slow
-@pytest.mark.parametrize("number", SIGNALS)
-def test_a_signal_ends_all_processes(number, checkpoints, small_dir, tmp_path):
-    """Two folds train side by side when the signal comes."""
+def train_two_folds(checkpoints, small_dir, tmp_path):
+    """Start a run, and return its process and its log once two folds train side by side."""
     run, log = tmp_path / "run", tmp_path / "log"
     arguments = command("folds", small_dir, checkpoints["bert"], run)
     process = start([*arguments, "epochs=30", "folds=3"], log)
     while not list(run.glob("fold-1/work/checkpoints")):
         assert process.poll() is None, log.read_text()
         time.sleep(0.2)
+    return process, log
+
+
+@pytest.mark.slow
+def test_a_killed_worker_is_one_line(checkpoints, small_dir, tmp_path):
+    process, log = train_two_folds(checkpoints, small_dir, tmp_path)
+    workers = [
+        pid for pid in alive(log) if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()
+    ]
+    os.kill(workers[0], signal.SIGKILL)
+    assert process.wait(60) == 2
+    message = "a process that trained a fold was killed, most likely for lack of memory"
+    assert message in log.read_text().splitlines()[-1]
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("number", SIGNALS)
+def test_a_signal_ends_all_processes(number, checkpoints, small_dir, tmp_path):
+    """Two folds train side by side when the signal comes."""
+    process, log = train_two_folds(checkpoints, small_dir, tmp_path)
     assert len(alive(log)) > 3
     process.send_signal(number)
     assert (

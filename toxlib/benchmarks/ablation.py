@@ -22,6 +22,7 @@ from toxlib.evaluation.intervals import paired_bootstrap
 from toxlib.evaluation.metrics import mean_columnwise_auc, mean_log_loss
 from toxlib.evaluation.parts import average
 from toxlib.recipes import Recipe, get_recipe
+from toxlib.runs.lock import lock
 from toxlib.runs.run import set_up_display
 from toxlib.training import machine
 from toxlib.training.checkpoints import load_tokenizer
@@ -115,7 +116,7 @@ def ablate(folder: Path, output: Path, seeds: int = 3, jobs: int = 1) -> pd.Data
         InputError: if `output` is a file, or holds trainings on other data or by other recipes.
     """
     files.check_folder(output)
-    files.lock(output)
+    lock(output)
     rows, train = read_rows(folder), joblib.delayed(_train_once)
     joblib.Parallel(jobs)(
         train(rows, recipe_for(name, seed), _path(output, name, seed), jobs)

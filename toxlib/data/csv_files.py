@@ -6,11 +6,12 @@ pandas to read text: it takes the comment "NA" for a missing value and repairs d
 
 import csv
 import io
+import re
 import zipfile
 import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 from typing import IO
 
@@ -29,27 +30,43 @@ NOT_CSV = {
     b"version https://git-lfs": "a Git-LFS pointer, not the file itself",
 }
 """The first bytes of other kinds of files."""
+SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
+"""What may separate columns; not commas only if the header has no comma, or Excel says so."""
+SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
+"""The line before the header by which Excel names the separator."""
+MAX_COLUMNS = 10_000
+MAX_ROW = 2**24  # characters; the memory that a damaged or hostile file takes depends on it
+MAX_CELLS = 2**22  # in a chunk
+MAX_UNPACKED, MAX_RATIO = 10**9, 1000  # a larger file in a zip that shrank by more is a zip bomb
 
 
-def read_chunks(path: Path, chunk_rows: int = 65536) -> Iterator[pd.DataFrame]:
-    """Read a CSV file, or a zip of one, as strings; the index continues from chunk to chunk."""
-    if not path.is_file():
-        what = "a folder, not a file" if path.exists() else "no such file"
-        raise InputError(f"{path}: {what}; give the path of a CSV")
+def read_chunks(
+    path: Path, chunk_rows: int = 65536, notes: list[str] | None = None
+) -> Iterator[pd.DataFrame]:
+    """Read a CSV file, or a zip of one, as strings; the index continues from chunk to chunk.
+
+    Columns are separated by commas, or by what the header or a line `sep=;` before it says. If
+    the first column has no name, as in a file that pandas wrote with its index, it is left out.
+    A sentence about each such assumption is added to `notes`.
+
+    Raises:
+        InputError: if the file cannot be read as a CSV.
+    """
+    notes = [] if notes is None else notes
     with _open_bytes(path) as file:
         for magic, what in NOT_CSV.items():
             if file.peek(64).startswith(magic):
                 raise InputError(f"{path}: {what}; save or download it as a UTF-8 CSV")
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        records = _records(path, text)
+        records = _records(path, text, notes)
         header = next(records, None)
         if header is None:
             raise InputError(f"{path}: the file is empty; download it again")
-        _check_header(path, header)
-        start = 0
-        while rows := list(islice(records, chunk_rows)):
+        first = _first_column(path, header, notes)
+        start, at_once = 0, max(1, min(chunk_rows, MAX_CELLS // len(header)))
+        while rows := list(islice(records, at_once)):
             index = range(start, start + len(rows))
-            yield pd.DataFrame(rows, columns=header, dtype=object, index=index)
+            yield pd.DataFrame(rows, columns=header, dtype=object, index=index).iloc[:, first:]
             start += len(rows)
         if start == 0:
             raise InputError(f"{path}: only a header, no rows; download it again")
@@ -65,16 +82,32 @@ def check_cells(path: Path | str, table: pd.DataFrame, good: pd.DataFrame, fault
 @contextmanager
 def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
     """Open a file, or the only file in a zip. Damage to a zip may show only while it is read."""
-    if path.suffix != ".zip":
-        with path.open("rb") as file:
+    try:
+        if path.exists() and not path.is_file():
+            what = "a folder" if path.is_dir() else "a pipe or a device"
+            raise InputError(f"{path}: {what}, not a file; give the path of a CSV")
+        with _unzip(path) if path.suffix == ".zip" else path.open("rb") as file:
             yield file
-        return
+    except OSError as error:
+        fault = (error.strerror or str(error)).lower()
+        raise InputError(f"{path}: {fault}; give the path of a CSV that you can read") from None
+
+
+@contextmanager
+def _unzip(path: Path) -> Iterator[IO[bytes]]:
     try:
         with zipfile.ZipFile(path) as archive:
-            names = [n for n in archive.namelist() if n[:8] != "__MACOSX" and n[-1] != "/"]
-            if len(names) != 1:
-                raise InputError(f"{path}: holds {len(names)} files; zip one CSV alone")
-            with archive.open(names[0]) as file:
+            members = [m for m in archive.infolist() if _is_content(m.filename)]
+            if len(members) != 1:
+                raise InputError(f"{path}: holds {len(members)} files; zip one CSV alone")
+            # zipfile unpacks at most the declared size, but a whole block of other methods.
+            size, method = members[0].file_size, members[0].compress_type
+            if method not in (zipfile.ZIP_STORED, zipfile.ZIP_DEFLATED):
+                raise NotImplementedError
+            if size > max(MAX_UNPACKED, MAX_RATIO * members[0].compress_size):
+                fault = f"would unpack to {size / 1e9:.1f} GB, as a zip bomb does"
+                raise InputError(f"{path}: {fault}; unpack it yourself if you trust it")
+            with archive.open(members[0]) as file:
                 yield file
     except RuntimeError:
         raise InputError(f"{path}: encrypted, or packed in an unusual way; unpack it") from None
@@ -82,38 +115,104 @@ def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
         raise InputError(f"{path}: a damaged or truncated zip; download it again") from None
 
 
-def _records(path: Path, stream: IO[str]) -> Iterator[list[str]]:
+def _is_content(name: str) -> bool:
+    """Return whether a member of a zip is neither a folder nor one of macOS's notes."""
+    return not name.startswith("__MACOSX") and not name.endswith("/")
+
+
+class _Lines:
+    """The lines of a stream, for csv.reader. Reset `left` to `MAX_ROW` after each row.
+
+    Raises:
+        OverflowError: if a row has more than `MAX_ROW` characters.
+        UnicodeEncodeError: at a surrogate, which stands for a byte that is not UTF-8.
+    """
+
+    def __init__(self, stream: IO[str]):
+        self.stream, self.left = stream, MAX_ROW
+
+    def __iter__(self) -> Iterator[str]:
+        readline = self.stream.readline
+        while line := readline(self.left + 1):
+            self.left -= len(line)
+            if self.left < 0:
+                raise OverflowError
+            if not line.isascii():
+                line.encode()
+            yield line
+
+
+def _records(path: Path, stream: IO[str], notes: list[str]) -> Iterator[list[str]]:
     """Yield the header and the rows, all of the same length, without blank lines."""
-    csv.field_size_limit(2**31 - 1)  # the default is 131,072 characters; more overflows on Windows
-    row, width, fault = 0, 0, ""
+    csv.field_size_limit(MAX_ROW)
+    row, width, blank, fault, lines = 0, 0, 0, "", _Lines(stream)
     try:
-        for record in filter(None, csv.reader(stream, strict=True)):
-            "".join(record).encode()  # fails at a surrogate, which stands for a byte not in UTF-8
+        for record in _reader(path, iter(lines), notes):
             count, width = len(record), width or len(record)
+            if (
+                not record
+            ):  # blank lines count as the next row's, so that they cannot go on for ever
+                blank += 1
+                continue
+            lines.left = MAX_ROW
             if count != width:
-                fault = f"{count} fields where the header has {width}; check its commas and quotes"
+                found = f"{count} fields where the header has {width}"
+                fault = f"{found}; check its separators and quotes"
                 break
             yield record
             row += 1
     except UnicodeEncodeError as error:
         byte = ord(error.object[error.start]) - 0xDC00  # "surrogateescape" adds 0xDC00
         fault = f"byte {byte:#04x} is not UTF-8; save the file as UTF-8"
+    except OverflowError:
+        fault = f"more than {MAX_ROW:,} characters; shorten it, or close its quotes"
     except csv.Error as error:
-        fault = f"broken quoting ({error}); double the quotes inside a field, and close it"
+        found = str(error).replace("\t", "\\t")  # it may quote the separator
+        fault = f"broken quoting ({found}); double the quotes inside a field, and close it"
     if fault:
         place = f"row {row}" if row else "header"
         raise InputError(f"{path}: {place}: {fault}")
+    if blank:
+        notes.append(f"{path.name}: {blank} blank lines are left out.")
 
 
-def _check_header(path: Path, header: list[str]) -> None:
+def _reader(path: Path, lines: Iterator[str], notes: list[str]) -> Iterator[list[str]]:
+    """Return a csv.reader that begins at the header and knows what separates the columns."""
+    filled = (line for line in lines if line.strip("\r\n"))
+    first = next(filled, "")
+    if named := SEPARATOR_LINE.fullmatch(first):
+        first, separator = next(filled, ""), named[1]
+        if separator not in SEPARATORS:
+            fault = f"its first line says that {show(separator)} separates the columns"
+            raise InputError(f"{path}: {fault}; save it with commas")
+    else:
+        unquoted = re.sub(r'"[^"]*"', "", first)
+        found = [separator for separator in SEPARATORS if separator in unquoted]
+        separator = found[0] if len(found) == 1 else ","
+    if separator != ",":
+        notes.append(f"{path.name}: the columns are separated by {SEPARATORS[separator]}.")
+    return csv.reader(chain([first], lines), delimiter=separator, strict=True)
+
+
+def _first_column(path: Path, header: list[str], notes: list[str]) -> int:
+    """Check the header; return 1 if the first column is to be left out, else 0."""
     if any("\0" in name for name in header):
         raise InputError(f"{path}: UTF-16 text or a binary file; save it as a UTF-8 CSV")
     if header[0].lstrip().startswith("<"):
         raise InputError(f"{path}: an HTML page, not a CSV (a log-in page?); download it again")
-    if len(header) == 1 and (";" in header[0] or "\t" in header[0]):
-        raise InputError(f"{path}: columns are not separated by commas; save it with commas")
-    for column, name in enumerate(header, start=1):
+    if len(header) > MAX_COLUMNS:
+        fault = f"{len(header):,} columns, more than {MAX_COLUMNS:,}"
+        raise InputError(f"{path}: {fault}; remove those that are neither id, text nor label")
+    first = int(len(header) > 1 and not header[0].strip())
+    seen = set()
+    for column, name in enumerate(header[first:], start=first + 1):
         if not name.strip():
             raise InputError(f"{path}: column {column} has no name; name it or remove it")
-        if header.count(name) > 1:
+        if "\r" in name:  # csv.writer would not quote it
+            raise InputError(f"{path}: column {show(name)} has a carriage return; remove it")
+        if name in seen:
             raise InputError(f"{path}: column {show(name)} appears twice; remove one")
+        seen.add(name)
+    if first:
+        notes.append(f"{path.name}: the first column has no name, so it is left out.")
+    return first

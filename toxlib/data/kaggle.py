@@ -10,10 +10,20 @@ import pandas as pd
 from toxlib import files
 from toxlib.data.csv_files import check_cells, read_chunks
 from toxlib.data.sample import write_sample
+from toxlib.data.tables import (
+    LABELS,
+    add_note,
+    align,
+    check_ids,
+    parse_labels,
+    parse_probabilities,
+    read_labelled,
+    require_columns,
+)
 from toxlib.errors import InputError, show, show_all
 
 TABLES = ("train", "test", "sample_submission", "test_labels")
-REQUIRED = TABLES[:3]
+REQUIRED = TABLES[:2]
 UNSCORED = -1  # the value of all labels of a test row that Kaggle does not score
 CHUNK_ROWS = 8192
 SAMPLE_NOTE = "Synthetic sample with raised label rates: its scores say nothing about Jigsaw."
@@ -26,13 +36,14 @@ class Tables:
     train: pd.DataFrame  # id, text, and a column of 0 and 1 per label
     test: pd.DataFrame  # id and text
     sample_submission: pd.DataFrame  # the ids, order and columns that a submission must have
-    test_labels: pd.DataFrame | None  # id and labels in the order of `test`; None without a file
+    test_labels: pd.DataFrame | None  # id and labels in the order of `test`; None if none count
     label_names: list[str]
     id_column: str
     sha256: dict[str, str]  # the digest of each file, by file name
     train_ids: pd.Series
     test_ids: pd.Series
     labels: np.ndarray  # of the training rows, (N, L) of 0 and 1
+    notes: tuple[str, ...] = ()  # what was assumed about the files, a sentence each
 
 
 def find_or_make_data(data_dir: str = "") -> tuple[Path, bool]:
@@ -53,7 +64,9 @@ def find_data_dir(data_dir: str | Path | None) -> Path | None:
     if data_dir or find_files(default):
         return _check_complete(Path(data_dir or default).expanduser())
     attached = [*sorted(files.KAGGLE_INPUT.glob("*")), *sorted(files.KAGGLE_INPUT.glob("*/*"))]
-    return next((folder for folder in attached if set(REQUIRED) <= set(find_files(folder))), None)
+    # Many data sets have a train.csv and a test.csv; we do not take one that nobody has named.
+    wanted = {*REQUIRED, "sample_submission"}
+    return next((folder for folder in attached if wanted <= set(find_files(folder))), None)
 
 
 def find_files(folder: Path) -> dict[str, Path]:
@@ -63,10 +76,14 @@ def find_files(folder: Path) -> dict[str, Path]:
 
 
 def _check_complete(folder: Path) -> Path:
-    if not folder.is_dir():
-        what = "a file, not a folder" if folder.exists() else "no such folder"
-        raise InputError(f"{folder}: {what}; give the folder that holds train.csv")
-    found = find_files(folder)
+    remedy = "give the folder that holds train.csv"
+    try:
+        if not folder.is_dir():
+            what = "a file, not a folder" if folder.exists() else "no such folder"
+            raise InputError(f"{folder}: {what}; {remedy}")
+        found = find_files(folder)
+    except OSError as error:
+        raise InputError(f"{folder}: {error.strerror.lower()}; {remedy}") from None
     missing = ", ".join(f"{name}.csv" for name in REQUIRED if name not in found)
     if missing:
         names = ", ".join(sorted(path.name for path in found.values())) or "none of them"
@@ -75,47 +92,89 @@ def _check_complete(folder: Path) -> Path:
     return folder
 
 
-def read_tables(folder: Path, id_column: str = "id", text_column: str = "comment_text") -> Tables:
-    """Read and check Kaggle's files. The labels are the columns of train besides id and text."""
-    paths = find_files(_check_complete(folder))
-    train, names = _read_labelled(paths["train"], id_column, text_column)
-    train[names] = _parse_labels(paths["train"], train[names], {"0": 0, "1": 1})
-    test = pd.concat(iter_comments(paths["test"], id_column, text_column))
+def read_tables(
+    folder: Path,
+    id_column: str = "id",
+    text_column: str = "comment_text",
+    label_columns: str = "",
+) -> Tables:
+    """Read and check Kaggle's files.
+
+    `label_columns` names the label columns of train, separated by commas. If it is empty, they are
+    all columns besides id and text. Without a sample_submission file, the table is made from the
+    test ids and the labels.
+    """
+    paths, notes = find_files(_check_complete(folder)), []
+    wanted = label_columns, notes
+    train, names = read_labelled(paths["train"], (id_column, text_column), *wanted)
+    train[names] = _parse_training_labels(paths["train"], train[names], *wanted)
+    test = pd.concat(iter_comments(paths["test"], id_column, text_column, notes))
     expected = [id_column, *names], paths["test"], test[id_column]
-    sample, _ = _read_labelled(paths["sample_submission"], id_column)
-    align(paths["sample_submission"], sample, *expected)  # only a check: it keeps its order
+    if "sample_submission" in paths:
+        sample, _ = read_labelled(paths["sample_submission"], (id_column,), notes=notes)
+        align(paths["sample_submission"], sample, *expected)  # only a check: it keeps its order
+    else:
+        sample = test[[id_column]].assign(**dict.fromkeys(names, 0.5))
+        notes.append("sample_submission.csv is not there: made from the test ids and the labels.")
     truth = None
     if "test_labels" in paths:
-        truth = read_labels(paths["test_labels"], id_column)
-        truth = align(paths["test_labels"], truth, *expected)
+        truth = read_labels(paths["test_labels"], id_column, *wanted)
+        truth = align(paths["test_labels"], truth, *expected, any_order=True)
+        if not is_scored(truth).any():
+            truth = None
+            notes.append(f"{paths['test_labels'].name}: every row is -1, so nothing is graded.")
     digests = {path.name: files.sha256(path) for path in paths.values()}
     ids, labels = (train[id_column], test[id_column]), train[names].to_numpy()
-    return Tables(train, test, sample, truth, names, id_column, digests, *ids, labels)
+    return Tables(train, test, sample, truth, names, id_column, digests, *ids, labels, (*notes,))
 
 
-def iter_comments(path: Path, id_column: str, text_column: str) -> Iterator[pd.DataFrame]:
-    """Yield the ids and texts of any CSV in chunks, for files larger than memory."""
+def iter_comments(
+    path: Path,
+    id_column: str,
+    text_column: str,
+    notes: list[str] | None = None,
+    number_rows: bool = False,
+) -> Iterator[pd.DataFrame]:
+    """Yield the ids and texts of any CSV in chunks, for files larger than memory.
+
+    With `number_rows`, the ids of a file without an id column are the numbers of its rows.
+    """
     row_of_id: dict[str, int] = {}
-    for chunk in read_chunks(path, CHUNK_ROWS):
-        _require_columns(path, chunk, id_column, text_column)
-        check_ids(path, chunk[id_column], row_of_id)
+    notes = [] if notes is None else notes
+    for chunk in read_chunks(path, CHUNK_ROWS, notes):
+        if number_rows and id_column not in chunk:
+            chunk[id_column] = (chunk.index + 1).astype(str)
+            missing = f"no column {show(id_column)}, so the rows are numbered from 1"
+            add_note(notes, f"{path.name}: {missing}.")
+        require_columns(path, chunk, id_column, text_column)
+        check_ids(path, chunk[id_column], row_of_id, notes)
+        if extra := [name for name in chunk if name not in (id_column, text_column)]:
+            add_note(notes, f"{path.name}: further columns are left out: {show_all(extra)}.")
         yield chunk[[id_column, text_column]]
 
 
-def read_labels(path: Path, id_column: str = "id") -> pd.DataFrame:
+def read_labels(
+    path: Path, id_column: str = "id", label_columns: str = "", notes: list[str] | None = None
+) -> pd.DataFrame:
     """Read ids and labels: 0, 1, or -1 in a whole row that Kaggle does not score."""
-    table, names = _read_labelled(path, id_column)
-    labels = _parse_labels(path, table[names], {"0": 0, "1": 1, "-1": UNSCORED})
+    table, names = read_labelled(path, (id_column,), label_columns, notes)
+    values = LABELS | {"-1": UNSCORED, "-1.0": UNSCORED}
+    labels = parse_labels(path, table[names], values, "write 0 or 1 or -1")
     scored = labels != UNSCORED
     whole_row = scored.eq(scored.any(axis=1), axis=0)
     check_cells(path, labels, whole_row, "must fill a whole row, which is then not scored")
     table[names] = labels
-    return table
+    return table[[id_column, *names]]
 
 
-def read_scores(path: Path, id_column: str = "id") -> pd.DataFrame:
+def is_scored(truth: pd.DataFrame) -> np.ndarray:
+    """Return the rows of a table of `read_labels`, (N,), that Kaggle scores: those not of -1."""
+    return (truth.iloc[:, 1] != UNSCORED).to_numpy()
+
+
+def read_scores(path: Path, id_column: str = "id", notes: list[str] | None = None) -> pd.DataFrame:
     """Read ids and probabilities, for example a submission."""
-    table, names = _read_labelled(path, id_column)
+    table, names = read_labelled(path, (id_column,), notes=notes)
     table[names] = parse_probabilities(path, table[names])
     return table
 
@@ -129,63 +188,17 @@ def write_scores(
         table.to_csv(temporary, float_format=f"%.{digits}g")
 
 
-def align(
-    path: Path, table: pd.DataFrame, columns: list[str], other_path: Path | str, ids: pd.Series
+def _parse_training_labels(
+    path: Path, table: pd.DataFrame, label_columns: str, notes: list[str]
 ) -> pd.DataFrame:
-    """Return a table in the order of `ids`; refuse other columns, or ids that one side lacks."""
-    if list(table) != columns:
-        faults = [f"missing {show(name)}" for name in columns if name not in table]
-        faults += [f"extra {show(name)}" for name in table if name not in columns]
-        fault = f"columns differ from other files' ({', '.join(faults[:10]) or 'another order'})"
-        raise InputError(f"{path}: {fault}; write exactly {show_all(columns)}")
-    sides = [(path, table[ids.name]), (other_path, ids)]
-    for (here, some), (there, others) in (sides, sides[::-1]):
-        fault = f"is not in {there}; both must have the same ids (take them from one download)"
-        check_cells(here, some.to_frame(), some.isin(others).to_frame(), fault)
-    return table.set_index(ids.name).reindex(ids).reset_index()
-
-
-def check_ids(path: Path, ids: pd.Series, row_of_id: dict[str, int]) -> None:
-    """Refuse empty ids and those that are in `row_of_id` already; add all others to it."""
-    for row, value in zip(ids.index + 1, ids, strict=True):
-        fault = "" if value.strip() else "an empty id; give the row an id"
-        first = row_of_id.setdefault(value, row)
-        if first != row:
-            fault = f"id {show(value)} is in row {first} already; remove one of them"
-        if fault:
-            raise InputError(f"{path}: row {row}, column {show(ids.name)}: {fault}")
-
-
-def parse_probabilities(path: Path, table: pd.DataFrame) -> pd.DataFrame:
-    """Return all cells as numbers; an InputError reports the first that is no probability."""
-    scores = table.apply(pd.to_numeric, errors="coerce")
-    fault = "is not a probability; write a number from 0 to 1"
-    check_cells(path, table, (scores >= 0) & (scores <= 1), fault)
-    return scores
-
-
-def _read_labelled(path: Path, id_column: str, *text: str) -> tuple[pd.DataFrame, list[str]]:
-    """Read a table; return it and the names of its labels: all columns but ids and text."""
-    table = pd.concat(read_chunks(path))
-    _require_columns(path, table, id_column, *text)
-    check_ids(path, table[id_column], {})
-    names = [name for name in table if name not in (id_column, *text)]
-    if not names:
-        raise InputError(f"{path}: no label columns; add a column per label")
-    return table, names
-
-
-def _require_columns(path: Path, table: pd.DataFrame, *columns: str) -> None:
-    remedy = "set id_column and text_column, or rename the columns"
-    for column in columns:
-        if column not in table:
-            found = show_all(list(table))
-            raise InputError(f"{path}: no column {show(column)}; found {found}; {remedy}")
-        if columns.count(column) > 1:
-            raise InputError(f"{path}: {show(column)} cannot hold both ids and text; {remedy}")
-
-
-def _parse_labels(path: Path, table: pd.DataFrame, values: dict[str, int]) -> pd.DataFrame:
-    labels = table.apply(lambda column: column.map(values))
-    check_cells(path, table, labels.notna(), f"is not a label; write {' or '.join(values)}")
-    return labels.astype(np.int8)
+    remedy = "write 0 or 1"
+    if not label_columns:
+        remedy += "; every further column is taken for a label, unless label_columns names them"
+    labels = parse_labels(path, table, LABELS, remedy)
+    if not labels.any(axis=None):
+        fault = "no row has a label, all are 0"
+        raise InputError(f"{path}: {fault}; give rows with labels, there is nothing to learn")
+    if constant := list(labels.columns[(labels == labels.iloc[0]).all()]):
+        same = f"the same in every row, so nothing is learnt about it: {show_all(constant)}"
+        notes.append(f"{path.name}: a label is {same}.")
+    return labels

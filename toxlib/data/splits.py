@@ -163,5 +163,7 @@ def read_split(path: Path, ids: pd.Series, folds: int) -> Split:
         table = pd.DataFrame()
     if list(table.index) != list(ids) or not table.isin(set(values)).all(axis=None):
         fault = "damaged, or not the split of this training file into its folds"
-        raise InputError(f"{path}: {fault}; delete it and run 03_train again")
+        raise InputError(
+            f"{path}: {fault}; delete it and run 03_train again, or 06_blend for a blend"
+        )
     return kind(*(table[column].to_numpy(dtype=int) for column in columns))

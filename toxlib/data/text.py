@@ -1,7 +1,7 @@
-"""Prepare the text of comments for models, and shorten or mask it for display."""
+"""Prepare the text of comments for models; shorten, mask and escape it for display."""
 
 import re
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 
 INNER_LETTERS = re.compile(r"(?<=[^\W_]|[\u0300-\u036f])[^\W\d_]")
 """Letters after a letter, a digit or an accent that is written as a character of its own."""
@@ -19,6 +19,25 @@ def prepare(texts: Iterable[str]) -> list[str]:
 def mask(text: str) -> str:
     """Replace all but the first letter of each word by dots, for pages that are shown at work."""
     return INNER_LETTERS.sub("•", text)
+
+
+def short_name(name: str) -> str:
+    """Return a label's name for display: its first 40 characters, all of which can be seen."""
+    return visible(shorten(str(name), 40))
+
+
+def join_names(names: Sequence[str]) -> str:
+    """Return the first ten names of labels for display, separated by commas."""
+    return ", ".join(map(short_name, names[:10])) + (", …" if len(names) > 10 else "")
+
+
+def visible(text: str) -> str:
+    r"""Replace characters that cannot be seen by their escapes, such as \x1b and \u202e.
+
+    Texts are hostile: a terminal or a notebook would take escape sequences for colours, and
+    bidirectional controls change the order in which the rest of a line is read.
+    """
+    return "".join(c if c.isprintable() else ascii(c)[1:-1] for c in text)
 
 
 def shorten(text: str, width: int) -> str:

@@ -8,6 +8,7 @@ import pandas as pd
 
 from toxlib import files
 from toxlib.data import kaggle
+from toxlib.data.tables import align, check_ids, parse_probabilities
 from toxlib.errors import InputError, show
 from toxlib.evaluation import intervals, metrics
 
@@ -29,23 +30,31 @@ def write_submission(
     id_column, *names = sample.columns
     expected = list(sample), "the sample submission", sample[id_column]
     table = pd.DataFrame(probabilities, list(ids), names).reset_index(names=id_column)
-    kaggle.check_ids(path, table[id_column], {})
-    table = kaggle.align(path, table, *expected)
-    scores = kaggle.parse_probabilities(path, table[names]).to_numpy()
+    check_ids(path, table[id_column], {})
+    table = align(path, table, *expected)
+    scores = parse_probabilities(path, table[names]).to_numpy()
     with files.replacing(path) as temporary:
         kaggle.write_scores(temporary, sample[id_column], scores, names)
-        kaggle.align(path, kaggle.read_scores(temporary, id_column), *expected)
+        align(path, kaggle.read_scores(temporary, id_column), *expected)
 
 
 def score_files(
-    submission: Path, labels: Path, other: Path | None = None, id_column: str = "id"
+    submission: Path,
+    labels: Path,
+    other: Path | None = None,
+    id_column: str = "id",
+    notes: list[str] | None = None,
 ) -> dict:
-    """Return the `grade` of a submission, or those of two and their `paired_differences`."""
-    truth = kaggle.read_labels(labels, id_column)
+    """Return the `grade` of a submission, or those of two and their `paired_differences`.
+
+    As on Kaggle, the columns may have any order. What was assumed about the files is added to
+    `notes`.
+    """
+    truth = kaggle.read_labels(labels, id_column, notes=notes)
     grades, scores = [], []
     for path in (submission,) if other is None else (submission, other):
-        table = kaggle.read_scores(path, id_column)
-        table = kaggle.align(path, table, list(truth), labels, truth[id_column])
+        table = kaggle.read_scores(path, id_column, notes)
+        table = align(path, table, list(truth), labels, truth[id_column], any_order=True)
         scores.append(table.iloc[:, 1:].to_numpy())
         grades.append({"submission": str(path), **grade(truth, scores[-1], str(labels))})
     if other is None:
@@ -58,7 +67,7 @@ def grade(truth: pd.DataFrame, probabilities: np.ndarray, name: str = "test_labe
 
     `truth` is a table as `kaggle.read_labels` returns it; error messages call it `name`.
     """
-    scored = (truth.iloc[:, 1] != kaggle.UNSCORED).to_numpy()
+    scored = kaggle.is_scored(truth)
     labels = truth.iloc[:, 1:].to_numpy()[scored]
     if not len(labels):
         raise InputError(f"{name}: every row is -1, not scored; take Kaggle's test_labels.csv")
@@ -77,7 +86,7 @@ def grade(truth: pd.DataFrame, probabilities: np.ndarray, name: str = "test_labe
 
 def paired_differences(truth: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> dict:
     """Return by how much two predictions differ over the scored rows, with intervals."""
-    scored = (truth.iloc[:, 1] != kaggle.UNSCORED).to_numpy()
+    scored = kaggle.is_scored(truth)
     labels, names = truth.iloc[:, 1:].to_numpy()[scored], list(truth)[1:]
     report = intervals.evaluate_against(labels, a[scored], {"b": b[scored]}, names, note="")
     result = {}

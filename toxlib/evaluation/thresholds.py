@@ -6,7 +6,7 @@ from dataclasses import dataclass
 import numpy as np
 import pandas as pd
 from scipy.special import expit
-from sklearn.metrics import confusion_matrix_at_thresholds, precision_recall_fscore_support
+from sklearn.metrics import precision_recall_fscore_support
 
 from toxlib.evaluation import metrics
 from toxlib.evaluation.parts import Part, join, to_logits
@@ -31,7 +31,12 @@ def best_threshold(labels: np.ndarray, probabilities: np.ndarray, precision: flo
     """
     if not labels.any():
         return DEFAULT
-    _, alarms, misses, hits, scores = confusion_matrix_at_thresholds(labels, probabilities)
+    # scikit-learn's confusion_matrix_at_thresholds gives the same counts, but its checks take
+    # twice as long as these lines, which are called 180 times per label.
+    falling, place = np.unique(-probabilities, return_inverse=True)
+    hits = np.cumsum(np.bincount(place, labels))  # at each score, from the highest to the lowest
+    alarms = np.cumsum(np.bincount(place)) - hits
+    misses, scores = labels.sum() - hits, -falling
     if precision:
         reached = hits / (hits + alarms)
         enough = np.flatnonzero(reached >= precision)

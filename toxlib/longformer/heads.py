@@ -10,7 +10,12 @@ from typing import Literal
 import torch
 from huggingface_hub.dataclasses import strict
 from torch import Tensor, nn
-from transformers import AutoConfig, AutoModelForSequenceClassification, LongformerConfig
+from transformers import (
+    AutoConfig,
+    AutoModelForSequenceClassification,
+    LongformerConfig,
+    PreTrainedModel,
+)
 
 from toxlib.longformer.dropout import CheapDropout
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
@@ -59,6 +64,38 @@ class PooledLongformerForMultiLabelSequenceClassification(
         states, layout = self.longformer.encode(*inputs, depth=self.depth)
         firsts = [hidden[layout.first] for hidden in states[:-1]]  # the last has no other tokens
         return self.classifier(torch.cat([*firsts, states[-1]], dim=-1))
+
+
+def compute_in_fp32(model: PreTrainedModel) -> PreTrainedModel:
+    """Make a classifier's head compute in fp32 even where autocast is on; return the classifier.
+
+    Logits in bf16 have three digits, so that many comments would get the same score, and AUC would
+    count their ties as half right. The head is every module outside the encoder. The hooks are
+    plain functions, so that the model can be copied, pickled and replicated. Call this once.
+    """
+    for child in model.children():
+        if child is not model.base_model:
+            child.register_forward_pre_hook(_leave_autocast, with_kwargs=True)
+            child.register_forward_hook(_return_to_autocast, always_call=True)
+    return model
+
+
+def _leave_autocast(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """Switch autocast off, and convert inputs in 16 bits to the precision of the weights."""
+    dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
+    device = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)).device.type
+    module.autocast_before = device, torch.is_autocast_enabled(device)
+    torch.set_autocast_enabled(device, False)
+
+    def convert(x: object) -> object:
+        is_half = isinstance(x, Tensor) and x.dtype in (torch.bfloat16, torch.float16)
+        return x.to(dtype) if is_half else x
+
+    return tuple(map(convert, args)), {name: convert(x) for name, x in kwargs.items()}
+
+
+def _return_to_autocast(module: nn.Module, *_) -> None:
+    torch.set_autocast_enabled(*module.autocast_before)
 
 
 def register() -> None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, LongformerConfig, PreTrainedConfig, PreTrainedModel
 
-from toxlib.errors import InputError
+from toxlib.errors import InputError, show
 from toxlib.longformer.model import UnpaddedLongformerModel
 from toxlib.longformer.positions import COUNTS_POSITIONS_FROM_PADDING
 
@@ -68,8 +68,11 @@ def lengthen(
         )
     if attention_window % 2:
         raise InputError(f"attention_window={attention_window}: it must be even")
-    values = {"dtype": torch.float32, "weights_only": True}
-    encoder = AutoModel.from_pretrained(checkpoint, **safe, **values)
+    values = {"dtype": torch.float32, "weights_only": True, "output_loading_info": True}
+    encoder, info = AutoModel.from_pretrained(checkpoint, **safe, **values)
+    if missing := [key for key in sorted(info["missing_keys"]) if not key.startswith("pooler.")]:
+        fault = f"{len(missing)} of the encoder's weights are missing, such as {show(missing[0])}"
+        raise InputError(f"{checkpoint}: {fault}; choose another checkpoint")
     config = _longformer_config(source, max_length, attention_window)
     model = UnpaddedLongformerModel(config)
     weights = _longformer_weights(encoder, config)

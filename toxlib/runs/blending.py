@@ -23,7 +23,10 @@ from toxlib.training.linear import LINEAR
 
 BLEND = "blend"
 WEIGHTS_FILE = "weights.json"
-KEPT = ("folds", "seed", "id_column", "text_column", "wanted_precision", "mask_comments")
+KEPT = (
+    *("folds", "seed", "wanted_precision", "mask_comments"),
+    *("id_column", "text_column", "label_columns"),
+)
 """Recipe values that a blend takes over from its first run."""
 EXACT = 17  # digits that keep a float64 unchanged, so that 04 reads exactly what was computed
 Members = dict[str, Predictions]  # the name of each model of a blend → its predictions

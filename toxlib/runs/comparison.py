@@ -61,14 +61,18 @@ def _row(run: Run, scores: np.ndarray, first: np.ndarray, common: np.ndarray) ->
 
 def _cost(run: Run) -> dict[str, float]:
     """Return the seconds of all models and the most memory; for a blend, those of its members."""
-    costs = [
-        files.read_json(folder / "metrics.json", "run 03_train again")["cost"]
-        for folder in run.member_folders or [run.folder]
-    ]
+    costs = [_read_cost(folder / "metrics.json") for folder in run.member_folders or [run.folder]]
     return {
         "seconds": sum(cost["model_seconds"] for cost in costs),
         "peak memory (GB)": max(cost["peak_memory_gb"] for cost in costs),
     }
+
+
+def _read_cost(path: Path) -> dict[str, float]:
+    cost = files.read_json(path, "run 03_train again").get("cost")
+    if not isinstance(cost, dict):
+        raise InputError(f"{path}: damaged; delete it and run 03_train again")
+    return cost
 
 
 def format_comparison(table: pd.DataFrame) -> str:

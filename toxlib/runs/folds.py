@@ -23,6 +23,7 @@ from toxlib import files
 from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.recipes import Recipe, affects_training
+from toxlib.runs.lock import lock
 from toxlib.runs.predictions import OWN, TEST
 from toxlib.runs.run import Run, set_up_display
 from toxlib.training import checkpoints, machine
@@ -36,7 +37,7 @@ LINEAR_FOLDER = "linear"
 
 def train_folds(run: Run) -> list[dict]:
     """Train the encoder on each fold that needs it, and predict. Returns the folds' records."""
-    files.lock(run.folder)
+    lock(run.folder)
     jobs, threads = folds_side_by_side(run.recipe), threads_per_fold(run.recipe)
     train = joblib.delayed(_train_fold)
     try:
@@ -53,7 +54,7 @@ def train_folds(run: Run) -> list[dict]:
 
 def fit_linear_folds(run: Run) -> list[dict]:
     """Fit the linear models on the same rows as the encoder, and predict; return their records."""
-    files.lock(run.folder)
+    lock(run.folder)
     for fold in run.split.folds:
         folder = run.fold_folder(fold) / LINEAR_FOLDER
         if not is_trained(run, fold, LINEAR):

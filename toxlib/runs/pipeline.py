@@ -2,39 +2,43 @@
 
 import builtins
 import os
-import shlex
 import shutil
 import signal
 import sys
 import time
 from pathlib import Path
 
-import nbformat
 import papermill
 from jupyter_client.manager import AsyncKernelManager
 from jupyter_core.utils import run_sync
 from nbclient.exceptions import DeadKernelError
-from nbconvert import HTMLExporter
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
 from papermill.exceptions import PapermillExecutionError
 
 from toxlib import files
 from toxlib.errors import KEPT, InputError, NotebookError
+from toxlib.parameters import Overrides
 from toxlib.progress import format_seconds
 from toxlib.recipes import BLENDS, get_recipe
 from toxlib.runs.blending import open_blend
 from toxlib.runs.folds import copy_linear, folds_side_by_side
+from toxlib.runs.lock import locked
+from toxlib.runs.report import write_report
 from toxlib.runs.run import Run, open_run, read_record, reopen, run_folder, set_up_display
 from toxlib.training import checkpoints
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
 BLEND_NOTEBOOKS = ("06_blend", "04_thresholds", "05_submission")
 REOPENING = ("04_thresholds", "05_submission")  # their only parameter is the run folder
+FULL = 1e6  # bytes; with fewer, an error in a cell most likely comes from the full disk
 FREE_FOR_OTHERS = 200e6  # bytes on the disk for predictions, figures, tokens and the report
 
 
 def run_pipeline(
-    recipe: str, data_dir: str = "", run_dir: str = "", overrides: str = "", start: str = "01"
+    recipe: str,
+    data_dir: str = "",
+    run_dir: str = "",
+    overrides: Overrides = "",
+    start: str = "01",
 ) -> Run:
     """Check parameters and data, then execute the notebooks and write the report.
 
@@ -52,7 +56,7 @@ def run_pipeline(
     if notebooks[0] in REOPENING:
         folder = run_folder(run_dir, recipe)
         read_record(folder)  # raises an InputError if there is no run
-        with files.locked(folder):
+        with locked(folder):
             return _execute_all(reopen(folder, overrides), notebooks, {})
     if recipe in BLENDS:
         return _run_blend_recipe(recipe, data_dir, run_dir, overrides, start)
@@ -61,19 +65,19 @@ def run_pipeline(
     _check_disk(run)
     run.claim()
     opening = {"recipe": recipe, "data_dir": str(run.data_dir), "overrides": overrides}
-    with files.locked(run.folder):
+    with locked(run.folder):
         return _execute_all(run, notebooks, opening)
 
 
 def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Run:
     """Open a blend as `open_blend` does, then execute 06, 04 and 05 into its folder."""
     run, _ = open_blend(runs, run_dir, weights)
-    folders = shlex.join(str(Path(folder).resolve()) for folder in runs)
-    with files.locked(run.folder):
+    folders = [str(Path(folder).resolve()) for folder in runs]
+    with locked(run.folder):
         return _execute_all(run, BLEND_NOTEBOOKS, {"runs": folders, "weights": weights})
 
 
-def execute(name: str, folder: Path, parameters: dict[str, str]) -> float:
+def execute(name: str, folder: Path, parameters: dict[str, object]) -> float:
     """Execute one notebook into the run folder, with its progress bars shown; return seconds.
 
     The kernel and the processes that it has started are ended, whatever happens.
@@ -108,6 +112,8 @@ def _cell_error(name: str, target: Path, error: PapermillExecutionError) -> Exce
     last_line = error.evalue.strip().rpartition("\n")[2]
     if error.ename == "InputError":
         return InputError(error.evalue)
+    if shutil.disk_usage(target.parent).free < FULL:
+        return InputError(f"{target.parent}: the disk is full; free some space; {KEPT}")
     if issubclass(getattr(builtins, error.ename, type), OSError):
         return InputError(f"{name}: {last_line}; {KEPT}")
     fault = f"{name}, cell {error.exec_count}: {error.ename}: {last_line}"
@@ -124,22 +130,7 @@ def _dead_kernel_error(name: str, kernel: AsyncKernelManager) -> InputError:
     return InputError(f"{name}: {fault}; {KEPT}")
 
 
-def write_report(folder: Path) -> None:
-    """Join the executed notebooks into one page that needs no network, report.html."""
-    copies = [folder / f"{name}.ipynb" for name in (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS)]
-    notebooks = [nbformat.read(path, as_version=4) for path in copies if path.exists()]
-    joined = notebooks[0]
-    joined.cells = [cell for notebook in notebooks for cell in notebook.cells]
-    joined.metadata["title"] = f"toxlib: {folder.name}"
-    exporter = HTMLExporter(mathjax_url="", require_js_url="", embed_images=True)
-    # Of the states that a progress bar has written, keep the last.
-    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
-    page, _ = exporter.from_notebook_node(joined)
-    with files.replacing(folder / "report.html") as temporary:
-        temporary.write_text(page, "utf-8")
-
-
-def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, str]) -> Run:
+def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, object]) -> Run:
     """Execute the notebooks with the parameters that each one takes, and write the report."""
     print(f"Run folder {run.folder}\n{run.data_note}", flush=True)
     for number, name in enumerate(notebooks, start=1):
@@ -150,11 +141,13 @@ def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, str
         before = read_record(run.folder)["seconds"]
         run.record(seconds=before | {name: round(seconds, 1)})
         print(f"{step} done in {format_seconds(seconds)}", flush=True)
-    write_report(run.folder)
+    write_report(run.folder, (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS))
     return run
 
 
-def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, start: str) -> Run:
+def _run_blend_recipe(
+    recipe: str, data_dir: str, run_dir: str, overrides: Overrides, start: str
+) -> Run:
     """Run each recipe of the blend in a subfolder, then blend these runs in the run folder."""
     folder, members = run_folder(run_dir, recipe), BLENDS[recipe]
     paths = [folder / member for member in members]
@@ -168,7 +161,7 @@ def _run_blend_recipe(recipe: str, data_dir: str, run_dir: str, overrides: str, 
     return run_blend([str(path) for path in paths], str(folder))
 
 
-def _check_members(recipe: str, overrides: str) -> None:
+def _check_members(recipe: str, overrides: Overrides) -> None:
     """Find mistakes in the overrides of a blend before its first member trains for hours."""
     members = [get_recipe(member, overrides) for member in BLENDS[recipe]]
     if members[0].folds == 1:

@@ -1,5 +1,6 @@
 """Load a finished run and score new comments with it."""
 
+import sys
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -84,25 +85,31 @@ class Scorer:
     def predict_file(
         self, path: Path, output: Path, calibrated: bool = False, decide: bool = False
     ) -> None:
-        """Score a CSV with ids and texts piece by piece; write ids and scores in its order.
+        """Score a CSV with texts piece by piece; write ids and scores in its order.
 
-        With `decide`, add a column of 0 and 1 per label, called `<label>_decision`.
+        Without an id column, the rows are numbered. What was assumed about the file is told on
+        stderr. `output` may also be a pipe, a device, or `-` for standard output. With `decide`,
+        add a column of 0 and 1 per label, called `<label>_decision`.
+
+        Raises:
+            InputError: if the file cannot be read, or is `output` itself.
         """
+        files.check_output(output, path)
+        notes: list[str] = []
         columns = self.recipe.id_column, self.recipe.text_column
-        rows = sum(len(chunk) for chunk in kaggle.iter_comments(path, *columns))
+        chunks = kaggle.iter_comments(path, *columns, notes, number_rows=True)
+        rows = sum(len(chunk) for chunk in chunks)
+        for note in notes:
+            print(note, file=sys.stderr)
         total = rows * sum(len(models.encoders) for models in self._models.values())
-        with (
-            files.replacing(output) as temporary,
-            temporary.open("w", newline="", encoding="utf-8") as file,
-            progress(total=total, description="Predict") as bar,
-        ):
-            for chunk in kaggle.iter_comments(path, *columns):
+        with files.writing(output) as file, progress(total=total, description="Predict") as bar:
+            for chunk in kaggle.iter_comments(path, *columns, number_rows=True):
                 plain = self._scores(chunk[columns[1]], bar)
                 table = self._calibrated(plain) if calibrated else plain
                 if decide:
                     table = table.join(self._decisions(plain).astype(int).add_suffix("_decision"))
                 table = table.set_axis(chunk[columns[0]])
-                table.to_csv(file, header=file.tell() == 0, float_format="%.9g")
+                table.to_csv(file, header=chunk.index[0] == 0, float_format="%.9g")
 
     def _scores(self, texts: Sequence[str], bar: tqdm) -> pd.DataFrame:
         for number, comment in enumerate(texts, start=1):

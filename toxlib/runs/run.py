@@ -20,7 +20,9 @@ from transformers.utils import logging
 from toxlib import files
 from toxlib.data import kaggle, splits, text
 from toxlib.errors import InputError
+from toxlib.parameters import Overrides, to_path
 from toxlib.recipes import Recipe, affects_training, change, get_recipe
+from toxlib.runs.lock import lock, unlock
 from toxlib.runs.predictions import OWN, Predictions
 from toxlib.training.machine import describe_machine
 
@@ -65,8 +67,9 @@ class Run:
 
     @property
     def data_note(self) -> str:
-        """A sentence that says where the comments come from."""
-        return kaggle.SAMPLE_NOTE if self.is_sample else f"Comments read from {self.data_dir}."
+        """Where the comments come from, and what was assumed about their files, line by line."""
+        source = kaggle.SAMPLE_NOTE if self.is_sample else f"Comments read from {self.data_dir}."
+        return "\n".join([source, *self.tables.notes])
 
     @cached_property
     def train_texts(self) -> list[str]:
@@ -93,9 +96,9 @@ class Run:
         return [t for t, wanted in zip(self.train_texts, rows, strict=True) if wanted]
 
     def shown(self, texts: Sequence[str]) -> list[str]:
-        """Return texts shortened for display, and masked if `mask_comments` is set."""
+        """Return texts for display: shortened, escaped, and masked if `mask_comments` is set."""
         mask = text.mask if self.recipe.mask_comments else str
-        return [mask(text.shorten(t, 160)) for t in texts]
+        return [text.visible(mask(text.shorten(t, 160))) for t in texts]
 
     def path(self, name: str) -> Path:
         """Return the path of a file in the run folder."""
@@ -144,7 +147,7 @@ class Run:
         if is_new or not split_csv.exists():
             how = recipe.folds, recipe.validation_fraction, recipe.seed
             split = split or splits.make_split(self.train_texts, self.tables.labels, *how)
-        files.lock(self.folder)
+        lock(self.folder)
         if is_new and run_json.exists():
             return self.claim(split)  # another process has claimed the folder in the meantime
         if split:
@@ -153,7 +156,7 @@ class Run:
 
     def release(self) -> None:
         """Let other processes write to the folder again."""
-        files.unlock(self.folder)
+        unlock(self.folder)
 
     def _new_record(self) -> dict:
         versions = {name: importlib.metadata.version(name) for name in VERSIONED}
@@ -184,7 +187,10 @@ class Run:
 
 
 def open_run(
-    recipe: str = DEFAULT_RECIPE, data_dir: str = "", run_dir: str = "", overrides: str = ""
+    recipe: str = DEFAULT_RECIPE,
+    data_dir: str | Path = "",
+    run_dir: str | Path = "",
+    overrides: Overrides = "",
 ) -> Run:
     """Check the parameters and the data, and return the run that they describe.
 
@@ -195,7 +201,8 @@ def open_run(
         data_dir: the folder of Kaggle's files. If empty, `data/` is tried, then Kaggle's input
             folder; if neither holds the files, the built-in sample is used.
         run_dir: the run folder; if empty, `outputs/<recipe>` (`/kaggle/working/<recipe>`).
-        overrides: recipe values to change, such as `"learning_rate=1e-5 epochs=1"`.
+        overrides: recipe values to change, such as `"learning_rate=1e-5 epochs=1"` or
+            `{"epochs": 1}` or `["epochs=1"]`.
 
     >>> run = toxlib.open_run("quick", overrides="epochs=1")
     >>> run.label_names[0], len(run.train_texts)
@@ -203,12 +210,14 @@ def open_run(
     """
     set_up_display()
     chosen = get_recipe(recipe, overrides)
-    folder, is_sample = kaggle.find_or_make_data(data_dir)
-    tables = kaggle.read_tables(folder, chosen.id_column, chosen.text_column)
-    return Run(chosen, run_folder(run_dir, recipe), folder, is_sample, tables)
+    target = run_folder(run_dir, chosen.name)
+    folder, is_sample = kaggle.find_or_make_data(to_path(data_dir, "data_dir"))
+    columns = chosen.id_column, chosen.text_column, chosen.label_columns
+    tables = kaggle.read_tables(folder, *columns)
+    return Run(chosen, target, folder, is_sample, tables)
 
 
-def reopen(run_dir: str | Path = "", overrides: str = "") -> Run:
+def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
     """Return the run that a run folder belongs to, with its recipe and data.
 
     `run_dir` is a folder that `03_train` or `06_blend` has claimed; if empty, `outputs/quick`.
@@ -219,11 +228,12 @@ def reopen(run_dir: str | Path = "", overrides: str = "") -> Run:
     'quick'
     """
     set_up_display()
-    folder = run_folder(str(run_dir), DEFAULT_RECIPE)
+    folder = run_folder(run_dir, DEFAULT_RECIPE)
     record = read_record(folder)
     before, data_dir = record["recipe"], Path(record["data_dir"])
     recipe = change(before, overrides)
-    tables = kaggle.read_tables(data_dir, before.id_column, before.text_column)
+    columns = before.id_column, before.text_column, before.label_columns
+    tables = kaggle.read_tables(data_dir, *columns)
     run = Run(recipe, folder, data_dir, record["is_sample"], tables, record["members"])
     run._check_owner(record)
     if recipe != before:
@@ -254,7 +264,7 @@ def read_record(folder: Path) -> dict:
         names = ", ".join(known[:5]) or "there is none in outputs/"
         remedy = f"run 03_train first, or give the folder of a run ({names})"
         raise InputError(f"{folder}: no run here (there is no run.json); {remedy}")
-    remedy = "run 03_train again with the same recipe and data"
+    remedy = "run 03_train again, or 06_blend for a blend, with the same recipe and data"
     record = files.read_json(path, remedy)
     try:
         known = {key: kind(record[key]) for key, kind in RECORDED.items()}
@@ -270,9 +280,10 @@ def fold_folders(folder: Path, recipe: Recipe) -> list[Path]:
     return [folder] if folds == 1 else [folder / f"fold-{fold}" for fold in range(folds)]
 
 
-def run_folder(run_dir: str, name: str) -> Path:
+def run_folder(run_dir: str | Path, name: str) -> Path:
     """Return `run_dir`, or if it is empty `outputs/<name>`, as an absolute path; refuse a file."""
-    folder = Path(run_dir).expanduser() if run_dir else files.outputs() / name
+    given = to_path(run_dir, "run_dir")
+    folder = Path(given) if given else files.outputs() / name
     files.check_folder(folder)
     return folder.resolve()
 

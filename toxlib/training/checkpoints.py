@@ -20,7 +20,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from toxlib import files
-from toxlib.errors import InputError, show
+from toxlib.errors import InputError
 from toxlib.longformer import heads
 from toxlib.longformer.lengthen import lengthen
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
@@ -38,6 +38,10 @@ BUNDLED_SHA256 = {
 }
 COPY_FILE = "copy this file of the checkpoint into the folder again"
 COPY_TOKENIZER = "copy tokenizer.json and tokenizer_config.json of the checkpoint into it"
+SAFE = {"trust_remote_code": False, "weights_only": True}
+"""Arguments with which loading weights runs no code, neither a checkpoint's own nor a pickle's."""
+TOLD = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""Arguments with which transformers returns what it could not load; we decide what to refuse."""
 DROPOUTS = {
     "hidden_dropout_prob": "dropout",
     "dropout": "dropout",
@@ -67,8 +71,10 @@ def load_classifier(
         model.longformer.load_state_dict(encoder.state_dict())
     else:
         config = load_config(recipe, label_names)
-        values = {"config": config, "dtype": torch.float32, "weights_only": True}
-        model = _load(_class_for(config).from_pretrained, recipe, **values)
+        load = _class_for(config).from_pretrained
+        values = {"config": config, "dtype": torch.float32}
+        model, info = _load(load, recipe, **values, **SAFE, **TOLD)
+        model_files.check_encoder_loaded(model, info, f"checkpoint {recipe.checkpoint!r}")
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
     return heads.compute_in_fp32(model), tokenizer
@@ -78,7 +84,8 @@ def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
     """Return the configuration that `load_classifier` uses; InputErrors are the same."""
     if recipe.lengthen_to:
         return _configure(_load_lengthened(recipe).config, recipe, label_names)
-    return _configure(_load(AutoConfig.from_pretrained, recipe), recipe, label_names)
+    config = _load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
+    return _configure(config, recipe, label_names)
 
 
 def check(recipe: Recipe, label_names: list[str]) -> None:
@@ -106,9 +113,9 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     Raises:
         InputError: if there is none, or if it does not fit the checkpoint's model.
     """
-    config = _load(AutoConfig.from_pretrained, recipe)
-    tokenizer = _load(AutoTokenizer.from_pretrained, recipe)
-    name = f"checkpoint {show(recipe.checkpoint)}"
+    config = _load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
+    tokenizer = _load(AutoTokenizer.from_pretrained, recipe, trust_remote_code=False)
+    name = f"checkpoint {recipe.checkpoint!r}"
     model_files.check_tokenizer(tokenizer, config, name, COPY_TOKENIZER)
     tokenizer.model_max_length = recipe.max_length
     tokenizer.padding_side = tokenizer.truncation_side = "right"
@@ -124,17 +131,16 @@ def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     if not folder.is_dir():
         raise InputError(f"{folder}: no trained model here; run 03_train first")
     remedy = f"delete {folder} and run 03_train again"
-    model_files.check_folder(folder, remedy)
     heads.register_heads()
+    model_files.check_folder(folder, remedy)
     path, local = folder / "config.json", {"local_files_only": True, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, **local)
         load, path = _class_for(config).from_pretrained, folder / "model.safetensors"
-        values = {"dtype": torch.float32, "weights_only": True, "output_loading_info": True}
-        model, info = load(folder, config=config, local_files_only=True, **values)
-        missing = [*info["missing_keys"], *info["mismatched_keys"]]
-        if missing:
-            fault = f"{len(missing)} of the model's weights are not in it"
+        values = {"config": config, "dtype": torch.float32, "local_files_only": True}
+        model, info = load(folder, **values, **SAFE, **TOLD)
+        if missing := model_files.not_loaded(info):
+            fault = f"{len(missing)} of the model's weights are missing or of other shapes"
             raise InputError(f"{path}: {fault}; {remedy}")
         path = folder / "tokenizer.json"
         tokenizer = AutoTokenizer.from_pretrained(folder, **local)
@@ -225,7 +231,7 @@ def _load(load: Callable, recipe: Recipe, **values):
         reason, remedy = model_files.first_line(error), "choose another checkpoint"
         if not Path(name).is_dir():
             remedy = "without internet, set checkpoint=FOLDER to a local copy"
-        fault = f"checkpoint {show(name)} could not be loaded ({reason})"
+        fault = f"checkpoint {name!r} could not be loaded ({reason})"
         raise InputError(f"{fault}; {remedy}") from error
 
 
@@ -240,12 +246,12 @@ def _local_or_hub_name(recipe: Recipe) -> str:
     if model_files.looks_like_a_path(recipe.checkpoint):
         fault = "a file, not a folder" if folder.exists() else "no such folder"
         raise InputError(
-            f"checkpoint {show(recipe.checkpoint)} could not be loaded: {fault}; "
+            f"checkpoint {recipe.checkpoint!r} could not be loaded: {fault}; "
             "set checkpoint=FOLDER to a folder with config.json and model.safetensors"
         )
     if not recipe.revision:
         raise InputError(
-            f"checkpoint {show(recipe.checkpoint)}: a hub name needs a revision, so that a run "
+            f"checkpoint {recipe.checkpoint!r}: a hub name needs a revision, so that a run "
             "can be repeated; set revision=COMMIT too, or checkpoint=FOLDER to a local copy"
         )
     return recipe.checkpoint

@@ -8,6 +8,7 @@ from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from toxlib.data.batching import default_token_budget, micro_batches
+from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.training.machine import autocast
 
@@ -25,6 +26,9 @@ def predict_probabilities(
     max_length: int | None = None,
 ) -> np.ndarray:
     """Return the sigmoid score of each comment and label, (N, L) float32, in the order of `texts`.
+
+    Raises:
+        InputError: if a score is not a finite number.
 
     Args:
         precision: "auto" follows the device.
@@ -47,4 +51,8 @@ def predict_probabilities(
                 logits = model(**batch.to(model.device)).logits
                 probabilities[start + rows] = logits.float().sigmoid().cpu().numpy()
                 bar.update(len(rows))
+    if not np.isfinite(probabilities).all():
+        row = 1 + int(np.argmin(np.isfinite(probabilities).all(axis=1)))
+        fault = f"the model's score of comment {row} is not a number"
+        raise InputError(f"{fault}; train it again with a lower learning_rate or precision=fp32")
     return probabilities

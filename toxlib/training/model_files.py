@@ -11,10 +11,15 @@ from pathlib import Path
 
 import torch
 from safetensors import safe_open
-from transformers import PreTrainedConfig, PreTrainedTokenizerBase
+from transformers import (
+    CONFIG_MAPPING,
+    PreTrainedConfig,
+    PreTrainedModel,
+    PreTrainedTokenizerBase,
+)
 
 from toxlib import files
-from toxlib.errors import InputError
+from toxlib.errors import InputError, show
 from toxlib.longformer.positions import COUNTS_POSITIONS_FROM_PADDING
 
 WEIGHTS = ("model.safetensors", "pytorch_model.bin")
@@ -40,13 +45,16 @@ def check_folder(folder: Path, remedy: str) -> None:
         InputError: names the file that is missing, damaged or not allowed.
     """
     config = _read_object(folder / "config.json", remedy)
-    if not isinstance(config.get("model_type"), str):
-        raise InputError(f"{folder / 'config.json'}: it names no model_type; {remedy}")
     check_no_code(config, f"{folder / 'config.json'}")
+    kind = config.get("model_type")
+    if not isinstance(kind, str) or kind not in CONFIG_MAPPING:
+        fault = "it names no model_type" if kind is None else f"unknown model_type {show(kind)}"
+        raise InputError(f"{folder / 'config.json'}: {fault}; {remedy}")
     check_weights(folder, remedy)
-    for name in ("tokenizer.json", "tokenizer_config.json"):
-        if (folder / name).exists():
-            check_no_code(_read_object(folder / name, remedy), f"{folder / name}")
+    if (path := folder / "tokenizer.json").exists() and "model" not in _read_object(path, remedy):
+        raise InputError(f"{path}: it has no vocabulary; {remedy}")
+    if (path := folder / "tokenizer_config.json").exists():
+        check_no_code(_read_object(path, remedy), f"{path}")
 
 
 def check_no_code(config: dict, name: str) -> None:
@@ -100,6 +108,23 @@ def check_tokenizer(
         raise InputError(f"{name}: the tokenizer's padding id is {ids}; {remedy}")
 
 
+def check_encoder_loaded(model: PreTrainedModel, info: dict, name: str) -> None:
+    """Raise an InputError if weights of the encoder are missing; the head is new in any case.
+
+    Many encoders are published without their pooler, which is new then, too.
+    """
+    start = f"{model.base_model_prefix}."
+    missing = [key for key in not_loaded(info) if key.startswith(start) and ".pooler." not in key]
+    if missing:
+        fault = f"{len(missing)} of the encoder's weights are missing or of other shapes, such as"
+        raise InputError(f"{name}: {fault} {show(missing[0])}; choose another checkpoint")
+
+
+def not_loaded(info: dict) -> list[str]:
+    """Return the weights that are missing or of other shapes, by transformers' loading info."""
+    return sorted({*info["missing_keys"], *(key for key, *_ in info["mismatched_keys"])})
+
+
 def first_line(error: Exception) -> str:
     """Return an error of a library in one line, with nothing in it that a terminal obeys."""
     lines = str(error).strip().splitlines() or [""]
@@ -128,5 +153,6 @@ def _read_object(path: Path, remedy: str) -> dict:
     try:
         return files.read_json(path, "")
     except (InputError, OSError):
-        fault = "damaged, it is not a JSON object" if path.is_file() else "no such file"
+        kinds = {path.is_dir(): "a folder, not a file", not path.exists(): "no such file"}
+        fault = kinds.get(True, "damaged, it is not a JSON object")
         raise InputError(f"{path}: {fault}; {remedy}") from None

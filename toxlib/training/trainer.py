@@ -156,7 +156,7 @@ class MicroBatchTrainer(Trainer):
         with torch.no_grad(), self.accelerator.autocast():
             for rows in micro_batches(batch_lengths(inputs), self.token_budget):
                 part = {k: v for k, v in take_rows(inputs, rows).items() if k != "labels"}
-                logits[rows] = model(**part).logits.to(logits.dtype)
+                logits[rows] = model(**part).logits
         loss = F.binary_cross_entropy_with_logits(logits, labels)
         return (loss, None, None) if prediction_loss_only else (loss, logits, labels)
 
