@@ -293,7 +293,7 @@ def test_a_checkpoint_in_half_precision_is_trained_in_fp32(checkpoints, tmp_path
     assert {p.dtype for p in model.parameters()} == {torch.float32}
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "longformer"])
+@pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "longformer"])
 def test_a_head_in_fp32_can_be_copied_and_pickled(checkpoints, kind):
     model = loading.load_classifier(_recipe(checkpoints[kind]), LABELS)[0].eval()
     batch = torch.tensor([[5, 6, 7]])
