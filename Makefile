@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lab data lint bench
+.PHONY: help run test lab data lint bench audit
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
@@ -26,6 +26,10 @@ data: .venv/current  ## say which of Kaggle's files are in data/, and whether th
 
 lint: .venv/current  ## format and lint, notebooks included
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
+
+audit:  ## compare the pinned requirements with known vulnerabilities (needs internet)
+	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install --quiet pip-audit==2.10.1
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.txt
 
 .venv/current: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv

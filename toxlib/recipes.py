@@ -194,6 +194,8 @@ def change(recipe: Recipe, overrides: Overrides) -> Recipe:
     for key in changes:
         if key == "name" or key not in FIELDS:
             raise InputError(f"unknown recipe value {show(key)}: {_suggest(key, FIELDS)}")
+    if changes.get("checkpoint", recipe.checkpoint) != recipe.checkpoint:
+        changes.setdefault("revision", "")  # the recipe's is a commit of the recipe's checkpoint
     try:
         return dataclasses.replace(recipe, **changes)
     except ValidationError as error:

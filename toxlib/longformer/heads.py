@@ -5,8 +5,6 @@ scores. So the model is saved under its own `model_type`, and loading it without
 """
 
 from collections import OrderedDict
-from collections.abc import Callable
-from types import MethodType
 from typing import Literal
 
 import torch
@@ -72,21 +70,32 @@ def compute_in_fp32(model: PreTrainedModel) -> PreTrainedModel:
     """Make a classifier's head compute in fp32 even where autocast is on; return the classifier.
 
     Logits in bf16 have three digits, so that many comments would get the same score, and AUC would
-    count their ties as half right. The head is every module outside the encoder.
+    count their ties as half right. The head is every module outside the encoder. The hooks are
+    plain functions, so that the model can be copied, pickled and replicated. Call this once.
     """
-    for name, child in model.named_children():
-        if name != model.base_model_prefix:
-            child.forward = MethodType(_without_autocast(type(child).forward), child)
+    for child in model.children():
+        if child is not model.base_model:
+            child.register_forward_pre_hook(_leave_autocast, with_kwargs=True)
+            child.register_forward_hook(_return_to_autocast, always_call=True)
     return model
 
 
-def _without_autocast(forward: Callable) -> Callable:
-    def compute(module: nn.Module, hidden: Tensor, *args, **kwargs) -> Tensor:
-        is_half = hidden.dtype in (torch.bfloat16, torch.float16)
-        with torch.autocast(hidden.device.type, enabled=False):
-            return forward(module, hidden.float() if is_half else hidden, *args, **kwargs)
+def _leave_autocast(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:
+    """Switch autocast off, and convert inputs in 16 bits to the precision of the weights."""
+    dtype = next((parameter.dtype for parameter in module.parameters()), torch.float32)
+    device = next(x for x in (*args, *kwargs.values()) if isinstance(x, Tensor)).device.type
+    module.autocast_before = device, torch.is_autocast_enabled(device)
+    torch.set_autocast_enabled(device, False)
 
-    return compute
+    def convert(x: object) -> object:
+        is_half = isinstance(x, Tensor) and x.dtype in (torch.bfloat16, torch.float16)
+        return x.to(dtype) if is_half else x
+
+    return tuple(map(convert, args)), {name: convert(x) for name, x in kwargs.items()}
+
+
+def _return_to_autocast(module: nn.Module, *_) -> None:
+    torch.set_autocast_enabled(*module.autocast_before)
 
 
 def register() -> None:

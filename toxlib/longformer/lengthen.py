@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, LongformerConfig, PreTrainedConfig, PreTrainedModel
 
-from toxlib.errors import InputError
+from toxlib.errors import InputError, show
 from toxlib.longformer.model import UnpaddedLongformerModel
 from toxlib.longformer.positions import COUNTS_POSITIONS_FROM_PADDING
 
@@ -57,7 +57,8 @@ def lengthen(
         InputError: if the window is odd or the encoder is of another type. For example, DeBERTa
             and ModernBERT have relative and rotary positions and so no position table to repeat.
     """
-    source = AutoConfig.from_pretrained(checkpoint, revision=revision)
+    safe = {"revision": revision, "trust_remote_code": False}
+    source = AutoConfig.from_pretrained(checkpoint, **safe)
     is_absolute = getattr(source, "position_embedding_type", "absolute") == "absolute"
     is_decoder = getattr(source, "is_decoder", False)
     if source.model_type not in CONVERTIBLE or not is_absolute or is_decoder:
@@ -67,7 +68,11 @@ def lengthen(
         )
     if attention_window % 2:
         raise InputError(f"attention_window={attention_window}: it must be even")
-    encoder = AutoModel.from_pretrained(checkpoint, revision=revision)
+    values = {"dtype": torch.float32, "weights_only": True, "output_loading_info": True}
+    encoder, info = AutoModel.from_pretrained(checkpoint, **safe, **values)
+    if missing := [key for key in sorted(info["missing_keys"]) if not key.startswith("pooler.")]:
+        fault = f"{len(missing)} of the encoder's weights are missing, such as {show(missing[0])}"
+        raise InputError(f"{checkpoint}: {fault}; choose another checkpoint")
     config = _longformer_config(source, max_length, attention_window)
     model = UnpaddedLongformerModel(config)
     weights = _longformer_weights(encoder, config)

