@@ -137,7 +137,7 @@ def test_a_blend_can_be_moved_with_its_members(blended, tmp_path):
         ("thresholds.json", "[", "decide", "damaged, it is not a JSON object"),
         ("calibration.json", None, "calibrated", "calibration.json: no such file"),
         ("calibration.json", '{"toxic": 1}', "calibrated", "not made for the labels"),
-        ("model/config.json", None, "load", r"config.json: no such file; delete \S+ and run 03_train"),
+        ("model/config.json", None, "load", r"config.json: no such file; delete \S+ and run 03"),
         ("run.json", None, "load", "no run here"),
     ],
 )
