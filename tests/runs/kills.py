@@ -18,7 +18,7 @@ import time
 from hashlib import sha256
 from pathlib import Path
 
-TINY = ["max_length=48", "epochs=2", "batch_size=16", "learning_rate=1e-3", "checkpoint_steps=3"]
+TINY = ["max_length=48", "epochs=6", "batch_size=16", "learning_rate=1e-3", "checkpoint_steps=3"]
 KINDS = {
     "single": ("quick", []),
     "folds": ("minilm", ["folds=2", "jobs=2", "lengthen_to=48"]),
@@ -71,11 +71,16 @@ def digests(folder: Path) -> dict[str, str]:
 
 
 def kill_and_compare(
-    arguments: list[str], folder: Path, expected: dict, number: int, after: float
+    arguments: list[str], folder: Path, expected: dict, number: int, after: float, wait: bool
 ) -> dict:
-    """Run, kill after some seconds, run again to the end, and say what came of it."""
+    """Run, kill after some seconds, run again to the end, and say what came of it.
+
+    If `wait`, the seconds begin at the first checkpoint, so that the kill is in the training.
+    """
     log = folder.with_name(f"{folder.name}.log")
     process = start(arguments, log)
+    while wait and not any(folder.rglob("checkpoint-*/whole.json")) and process.poll() is None:
+        time.sleep(0.05)
     try:
         process.wait(timeout=after)
     except subprocess.TimeoutExpired:
@@ -89,6 +94,7 @@ def kill_and_compare(
     again = start(arguments, log).wait(timeout=900)
     found = digests(folder)
     return {
+        "in_training": wait,
         "signal": int(number),
         "after": round(after, 1),
         "exit": killed,
@@ -142,8 +148,9 @@ def main() -> None:
         folder = given.output / f"{given.kind}-{given.seed}-{number}"
         run = command(given.kind, given.data_dir, given.checkpoint, folder)
         if number < given.kills:
-            after = draw.uniform(2, 0.9 * seconds)
-            result = kill_and_compare(run, folder, expected, SIGNALS[number % 3], after)
+            wait = number % 2 == 1
+            after = draw.uniform(0, 3) if wait else draw.uniform(2, 0.9 * seconds)
+            result = kill_and_compare(run, folder, expected, SIGNALS[number % 3], after, wait)
         else:
             result = start_twice(run, folder, expected, draw.uniform(0, 3))
         line = json.dumps({"kind": given.kind, "number": number, **result})
