@@ -36,6 +36,7 @@ BUNDLED_SHA256 = {
     "tokenizer_config.json": "acb92769e8195aabd29b7b2137a9e6d6e25c476a4f15aa4355c233426c61576b",
     "vocab.txt": "07eced375cec144d27c900241f3e339478dec958f92fddbc551f295c992038a3",
 }
+NO_LENGTH = 10**9  # transformers sets a `model_max_length` beyond this if none is saved
 COPY_FILE = "copy this file of the checkpoint into the folder again"
 COPY_TOKENIZER = "copy tokenizer.json and tokenizer_config.json of the checkpoint into it"
 SAFE = {"trust_remote_code": False, "weights_only": True}
@@ -150,6 +151,9 @@ def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
         reason = model_files.first_line(error)
         raise InputError(f"{path}: damaged ({reason}); {remedy}") from error
     model_files.check_tokenizer(tokenizer, config, str(path), remedy)
+    if tokenizer.model_max_length > NO_LENGTH:
+        fault = "missing, or it does not say where texts are cut"
+        raise InputError(f"{folder / 'tokenizer_config.json'}: {fault}; {remedy}")
     return heads.compute_in_fp32(model.eval()), tokenizer
 
 

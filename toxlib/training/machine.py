@@ -4,6 +4,7 @@ import contextlib
 import os
 import platform
 import re
+import signal
 import threading
 import time
 from collections.abc import Iterator
@@ -68,8 +69,10 @@ def threads(count: int) -> Iterator[None]:
 def end_with_parent() -> None:
     """End this process within a second of the end of the process that started it.
 
-    Otherwise a worker of joblib would go on, and write files, after its parent was killed.
+    Otherwise a worker of joblib would go on, and write files, after its parent was killed. Ctrl-C,
+    which a terminal sends to both, is left to the parent.
     """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
     parent = os.getppid()
 
     def watch() -> None:
