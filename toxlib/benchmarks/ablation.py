@@ -141,6 +141,7 @@ def _path(output: Path, name: str, seed: int) -> Path:
 
 def _train_once(rows: Rows, recipe: Recipe, path: Path, jobs: int) -> None:
     """Save held-out predictions and the seconds of the training, unless `path` has them."""
+    set_up_display()
     if jobs > 1:
         machine.end_with_parent()
     source = json.dumps([dataclasses.asdict(recipe), rows.sha256], sort_keys=True)
