@@ -22,7 +22,7 @@ from toxlib.evaluation.intervals import paired_bootstrap
 from toxlib.evaluation.metrics import mean_columnwise_auc, mean_log_loss
 from toxlib.evaluation.parts import average
 from toxlib.recipes import Recipe, get_recipe
-from toxlib.runs.lock import lock
+from toxlib.runs.lock import end_with, lock
 from toxlib.runs.run import set_up_display
 from toxlib.training import machine
 from toxlib.training.checkpoints import load_tokenizer
@@ -118,7 +118,7 @@ def ablate(folder: Path, output: Path, seeds: int = 3, jobs: int = 1) -> pd.Data
     files.check_folder(output)
     lock(output)
     rows, train = read_rows(folder), joblib.delayed(_train_once)
-    joblib.Parallel(jobs)(
+    joblib.Parallel(jobs, initializer=end_with, initargs=(os.getpid(),))(
         train(rows, recipe_for(name, seed), _path(output, name, seed), jobs)
         for seed in range(seeds)
         for name in ("baseline", *CHANGES)
@@ -142,8 +142,6 @@ def _path(output: Path, name: str, seed: int) -> Path:
 def _train_once(rows: Rows, recipe: Recipe, path: Path, jobs: int) -> None:
     """Save held-out predictions and the seconds of the training, unless `path` has them."""
     set_up_display()
-    if jobs > 1:
-        machine.end_with_parent()
     source = json.dumps([dataclasses.asdict(recipe), rows.sha256], sort_keys=True)
     if path.exists():
         if str(np.load(path)["source"]) != source:

@@ -5,6 +5,7 @@ predictions are written too. What is done is not done again.
 """
 
 import hashlib
+import os
 import shutil
 import time
 from collections.abc import Callable, Sequence
@@ -23,7 +24,7 @@ from toxlib import files
 from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.recipes import Recipe, affects_training
-from toxlib.runs.lock import lock
+from toxlib.runs.lock import end_with, lock
 from toxlib.runs.predictions import OWN, TEST
 from toxlib.runs.run import Run, set_up_display
 from toxlib.training import checkpoints, machine
@@ -41,7 +42,8 @@ def train_folds(run: Run) -> list[dict]:
     jobs, threads = folds_side_by_side(run.recipe), threads_per_fold(run.recipe)
     train = joblib.delayed(_train_fold)
     try:
-        joblib.Parallel(jobs)(train(run, fold, jobs, threads) for fold in unfinished(run))
+        workers = joblib.Parallel(jobs, initializer=end_with, initargs=(os.getpid(),))
+        workers(train(run, fold, jobs, threads) for fold in unfinished(run))
     except TerminatedWorkerError:
         fault = "a process that trained a fold was killed, most likely for lack of memory"
         remedy = "set jobs=1 or a smaller micro_batch_tokens and start again, to go on from there"
@@ -182,8 +184,6 @@ def copy_linear(source: Path, target: Path) -> None:
 def _train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
     """Train one fold and predict; it may run in a new process, so it sets up what that needs."""
     set_up_display()
-    if side_by_side > 1:
-        machine.end_with_parent()
     with machine.threads(threads):
         if not is_trained(run, fold):
             print(f"Fold {fold}: {run.split.trained_on(fold).sum()} comments", flush=True)

@@ -5,7 +5,9 @@ The operating system gives the lock back when the process ends, however it ends.
 
 import contextlib
 import os
+import signal
 import socket
+import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -66,6 +68,22 @@ def locked(folder: Path) -> Iterator[None]:
             os.environ[LOCKED_BY_PARENT] = before
         if before != str(folder):
             unlock(folder)
+
+
+def end_with(parent: int) -> None:
+    """End this process within a second of the end of its parent, the process with that id.
+
+    Otherwise a worker of joblib would go on, and write files, after its parent was killed and had
+    lost its lock. Ctrl-C, which a terminal sends to both, is left to the parent.
+    """
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+
+    def watch() -> None:
+        while os.getppid() == parent:
+            time.sleep(0.5)
+        os._exit(1)
+
+    threading.Thread(target=watch, daemon=True).start()
 
 
 def _lock_of(folder: Path) -> FileLock:

@@ -1,11 +1,8 @@
 """What this machine is and can do: device, precision, threads, memory, matrix-product rate."""
 
 import contextlib
-import os
 import platform
 import re
-import signal
-import threading
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -64,23 +61,6 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
-
-
-def end_with_parent() -> None:
-    """End this process within a second of the end of the process that started it.
-
-    Otherwise a worker of joblib would go on, and write files, after its parent was killed. Ctrl-C,
-    which a terminal sends to both, is left to the parent.
-    """
-    signal.signal(signal.SIGINT, signal.SIG_IGN)
-    parent = os.getppid()
-
-    def watch() -> None:
-        while os.getppid() == parent:
-            time.sleep(0.5)
-        os._exit(1)
-
-    threading.Thread(target=watch, daemon=True).start()
 
 
 def peak_memory_bytes() -> int:
