@@ -49,21 +49,22 @@ def test_a_label_too_rare_for_both_sides_is_only_warned_of():
 
 
 @pytest.mark.parametrize(
-    ("folds", "content", "expected"),
+    ("folds", "content"),
     [
-        (2, "", "empty"),
-        (2, "id\na\n", "columns must be 'id', 'fold', 'set_aside_for'; delete it"),
-        (1, "id,fold,set_aside_for\na,0,1\n", "columns must be 'id', 'part'; delete it"),
-        (2, "id,fold,set_aside_for\na,0,1\nb,x,0\n", "row 2, column 'fold': 'x' is not one of"),
-        (2, "id,fold,set_aside_for\na,0,2\nb,1,0\n", "row 1, column 'set_aside_for': '2' is not"),
-        (1, "id,part\na,4\nb,5\n", "row 2, column 'part': '5' is not one of -1 to 4; delete"),
-        (2, "id,fold,set_aside_for\na,0,0\nb\n", "row 2: 1 fields"),
+        (2, ""),
+        (2, "id\na\n"),
+        (1, "id,fold,set_aside_for\na,0,1\nb,0,0\n"),
+        (2, "id,fold,set_aside_for\na,0,1\nb,x,0\n"),
+        (2, "id,fold,set_aside_for\na,0,2\nb,1,0\n"),
+        (2, "id,fold,set_aside_for\na,0,1\n"),
+        (1, "id,part\na,4\nb,5\n"),
+        (2, "id,fold,set_aside_for\na,0,0\nb\n"),
     ],
 )
-def test_a_damaged_split_is_refused(tmp_path, folds, content, expected):
+def test_a_damaged_split_is_refused(tmp_path, folds, content):
     path = tmp_path / "split.csv"
     path.write_text(content)
-    with pytest.raises(InputError, match=expected):
+    with pytest.raises(InputError, match=r"split\.csv: damaged, or not .* delete it and"):
         splits.read_split(path, pd.Series(["a", "b"], name="id"), folds)
 
 
