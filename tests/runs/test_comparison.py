@@ -59,7 +59,7 @@ def test_what_cannot_be_compared_is_refused(small_dir, sample_dir, tmp_path):
     with pytest.raises(InputError, match="made from other data"):
         comparison.compare_runs([first, other])
     (first / "metrics.json").unlink()
-    with pytest.raises(InputError, match="finish the run first"):
+    with pytest.raises(InputError, match="no such file; run 03_train again"):
         comparison.compare_runs([first])
     with pytest.raises(InputError, match=r"no run\.json"):
         comparison.compare_runs([tmp_path])
