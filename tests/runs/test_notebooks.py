@@ -76,7 +76,7 @@ def test_the_training_is_shown_not_called():
     for shown in (
         "convert_ids_to_tokens", "load_classifier", "tokens.tokenize", "make_trainer",
         "get_train_dataloader", "tokenizer.decode", "binary_cross_entropy_with_logits",
-        "run_training", "keep_fold", "toxlib.load",
+        "run_training", "keep_model", "toxlib.load",
     ):  # fmt: skip
         assert shown in code, shown
-    assert code.index("keep_fold") < code.index("train_folds(")
+    assert code.index("keep_model") < code.index("train_folds(")

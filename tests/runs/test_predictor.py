@@ -161,8 +161,16 @@ def test_what_is_missing_or_damaged_is_one_line(finished, tmp_path, name, conten
 @pytest.mark.parametrize(
     ("name", "content", "expected"),
     [
-        ("minilm/fold-0/linear/vocabulary.json", None, "vocabulary.json: no such file; run 03"),
-        ("minilm/fold-0/linear/weights.safetensors", b"junk", "damaged ones; run 03_train"),
+        (
+            "minilm/fold-0/linear/vocabulary.json",
+            None,
+            "linear: no linear models, or damaged ones; delete this",
+        ),
+        (
+            "minilm/fold-0/linear/weights.safetensors",
+            b"junk",
+            "linear: no linear models, or damaged ones; delete this",
+        ),
         ("weights.json", b"{}", "not made for the labels .* its members; run 06_blend"),
     ],
 )

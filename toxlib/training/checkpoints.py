@@ -151,7 +151,8 @@ def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
         reason = model_files.first_line(error)
         raise InputError(f"{path}: damaged ({reason}); {remedy}") from error
     model_files.check_tokenizer(tokenizer, config, str(path), remedy)
-    if tokenizer.model_max_length > NO_LENGTH:
+    length = tokenizer.model_max_length
+    if not isinstance(length, int) or length > NO_LENGTH:
         fault = "missing, or it does not say where texts are cut"
         raise InputError(f"{folder / 'tokenizer_config.json'}: {fault}; {remedy}")
     return heads.compute_in_fp32(model.eval()), tokenizer
