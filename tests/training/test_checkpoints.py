@@ -190,6 +190,13 @@ def test_a_bad_checkpoint_is_one_line(checkpoints, tmp_path, monkeypatch, damage
     assert not Path("ran").exists()
 
 
+def test_a_padding_id_beyond_the_embeddings_is_found_before_the_run(checkpoints, tmp_path):
+    folder = shutil.copytree(checkpoints["bert"], tmp_path / "copy")
+    _set("config.json", pad_token_id=99999)(folder)
+    with pytest.raises(InputError, match="pad_token_id=99999, and the model has 600 embeddings"):
+        loading.check(_recipe(folder), LABELS)
+
+
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_bad_model_folder_of_a_run_says_what_to_delete(trained, tmp_path, monkeypatch, damage):
     monkeypatch.chdir(tmp_path)

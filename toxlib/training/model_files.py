@@ -102,6 +102,10 @@ def check_tokenizer(
     if rows is not None and highest >= rows:
         fault = f"the tokenizer has ids up to {highest}, and the model has {rows} embeddings"
         raise InputError(f"{name}: {fault}; {remedy}")
+    padding = getattr(config, "pad_token_id", None)
+    if rows is not None and padding is not None and padding >= rows:
+        fault = f"config.json says pad_token_id={padding}, and the model has {rows} embeddings"
+        raise InputError(f"{name}: {fault}; {remedy}")
     counts = config.model_type in COUNTS_POSITIONS_FROM_PADDING
     if counts and tokenizer.pad_token_id != config.pad_token_id:
         ids = f"{tokenizer.pad_token_id}, and the model's is {config.pad_token_id}"
