@@ -42,10 +42,14 @@ def command(kind: str, data_dir: Path, checkpoint: Path, folder: Path) -> list[s
 def start(arguments: list[str], log: Path) -> subprocess.Popen:
     """Start a run whose processes can be found by their environment."""
     environment = os.environ | {MARK: str(log), "HF_HUB_OFFLINE": "1"}
+    how = {"env": environment, "start_new_session": True, "preexec_fn": _heed_interrupts}
     with log.open("a") as file:
-        return subprocess.Popen(
-            arguments, env=environment, stdout=file, stderr=file, start_new_session=True
-        )
+        return subprocess.Popen(arguments, stdout=file, stderr=file, **how)
+
+
+def _heed_interrupts() -> None:
+    """Undo that SIGINT is ignored, which programs started in the background inherit."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def alive(log: Path) -> list[int]:
@@ -136,8 +140,6 @@ def main() -> None:
     parser.add_argument("--pairs", type=int, default=0, help="starts of two runs on one folder")
     parser.add_argument("--seed", type=int, default=0)
     given = parser.parse_args()
-    # Children of a process that ignores SIGINT would ignore it too.
-    signal.signal(signal.SIGINT, signal.default_int_handler)
     given.output.mkdir(parents=True, exist_ok=True)
     reference, begin = given.output / f"{given.kind}-reference", time.monotonic()
     run = command(given.kind, given.data_dir, given.checkpoint, reference)
