@@ -206,22 +206,24 @@ def _predict_fold(run: Run, fold: int, names: Sequence[str], predict: Callable) 
     """Predict and write the fold's held-out rows, the rows set aside for it, and the test rows.
 
     `predict` maps n comments to {name of the predictions: probabilities, (n, L)}. Its results are
-    kept in shards until all are written, so that a killed run does not compute them again.
+    kept in shards until all are written, so that a killed run does not compute them again. The
+    predictions are written after the record's seconds, because they make the fold finished.
     """
     start, shards = time.perf_counter(), _shards_path(run, fold, names)
+    scores: dict[str, dict[str, np.ndarray]] = {}
     for kind in run.predictions().kinds(fold):
         texts = run.test_texts if kind == TEST else run.texts(run.predictions().rows(kind, fold))
         parts = [
             _shard(shards / f"{kind}-{row}.safetensors", predict, texts[row : row + CHUNK])
             for row in range(0, len(texts), CHUNK)
         ]
-        for name in names:
-            scores = np.concatenate([part[name] for part in parts])
-            run.predictions(name).write(kind, scores, fold)
+        scores[kind] = {name: np.concatenate([part[name] for part in parts]) for name in names}
     for name in names:
         record = run.predictions(name).record(fold)
         record["cost"]["prediction_seconds"] = time.perf_counter() - start
         files.write_json(run.predictions(name).done_path(fold), record)
+        for kind, by_name in scores.items():
+            run.predictions(name).write(kind, by_name[name], fold)
     files.remove(shards)
 
 
