@@ -151,11 +151,11 @@ def train_two_folds(checkpoints, small_dir, tmp_path):
 def test_a_killed_worker_is_one_line(checkpoints, small_dir, tmp_path):
     process, log = train_two_folds(checkpoints, small_dir, tmp_path)
     workers = [
-        pid for pid in alive(log) if b"popen_loky" in Path(f"/proc/{pid}/cmdline").read_bytes()
+        pid for pid in alive(log) if b"fold_process" in Path(f"/proc/{pid}/cmdline").read_bytes()
     ]
     os.kill(workers[0], signal.SIGKILL)
     assert process.wait(60) == 2
-    message = "a process that trained a fold was killed, most likely for lack of memory"
+    message = "a process that trained it was killed, most likely for lack of memory"
     assert message in log.read_text().splitlines()[-1]
 
 

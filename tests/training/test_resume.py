@@ -85,6 +85,15 @@ def test_a_killed_training_ends_at_the_same_weights(
     assert steps[-1] == 16
 
 
+def test_a_checkpoint_that_is_saved_twice_is_whole(recipe, tmp_path):
+    """The last step of each epoch is one of the steps that have a checkpoint anyway."""
+    recipe = dataclasses.replace(recipe, checkpoint_steps=4)
+    finetune.run_training(trainer(recipe, tmp_path))
+    last, content = last_whole_checkpoint(tmp_path / "checkpoints")
+    assert last.name == "checkpoint-16"
+    assert content["best"] in ("checkpoint-8", "checkpoint-16")
+
+
 @pytest.mark.parametrize(
     "name", ["model.safetensors", "optimizer.pt", "scheduler.pt", "rng_state.pth", "whole.json"]
 )

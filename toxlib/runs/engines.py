@@ -7,6 +7,7 @@ by torchrun if several processes train the fold together.
 import codecs
 import os
 import queue
+import re
 import subprocess
 import sys
 import tempfile
@@ -20,7 +21,9 @@ import torch
 
 from toxlib import files
 from toxlib.errors import InputError
+from toxlib.progress import progress
 from toxlib.recipes import Recipe
+from toxlib.runs import cluster
 from toxlib.runs.folds import remove_work, train_fold, unfinished
 from toxlib.runs.lock import lock
 from toxlib.runs.run import Run
@@ -34,7 +37,7 @@ def train_folds(run: Run) -> list[dict]:
     lock(run.folder)
     folds = unfinished(run)
     if run.recipe.engine == "ray":
-        raise NotImplementedError
+        _train_by_ray(run, folds)
     elif processes_per_fold(run.recipe) == 1 and folds_side_by_side(run.recipe) == 1:
         for fold in folds:
             train_fold(run, fold, 1, threads_per_process(run.recipe))
@@ -126,13 +129,54 @@ def _started(
 
 
 def _error_of(what: str, error: Path, log: Path) -> Exception:
-    """Return the error that ended a fold's processes; without one, they were killed."""
-    if not error.exists():
+    """Return the error that ended a fold's processes; without one, they were killed.
+
+    If one of several was killed, torchrun says so in its log, and the others raise errors because
+    they have lost the connection to it.
+    """
+    if not error.exists() or re.search(r"exitcode *: -9\b", log.read_text(errors="replace")):
         return InputError(f"{what}: {KILLED}; {GO_ON}")
     content = files.read_json(error, "")
     if content["is_input_error"]:
         return InputError(content["line"])
     return RuntimeError(f"{what}: {content['line']}")
+
+
+def _train_by_ray(run: Run, folds: list[int]) -> None:
+    """Train each fold as a task of Ray, with a GPU per process where the cluster has GPUs.
+
+    Run folder and data lie on storage that all nodes share. If a node dies, Ray starts its folds
+    on another one, where they go on from their checkpoints.
+    """
+    processes, threads = processes_per_fold(run.recipe), threads_per_process(run.recipe)
+    with cluster.ray_started() as ray:
+        cluster.check_shared(run.folder)
+        total = ray.cluster_resources()
+        needed = {"CPU": processes * threads, "GPU": processes if total.get("GPU") else 0}
+        _check_room(needed, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        together = min(len(folds), *(int(total[kind] // n) for kind, n in needed.items() if n))
+        task = ray.remote(num_cpus=needed["CPU"], num_gpus=needed["GPU"])(run_fold)
+        how = processes, threads, together
+        running = {task.remote(str(run.folder), fold, *how): fold for fold in folds}
+        with progress(total=len(folds), description="Train folds", unit="fold") as bar:
+            while running:
+                (done,), _ = ray.wait(list(running))
+                fold = running.pop(done)
+                try:
+                    ray.get(done)
+                except ray.exceptions.RayTaskError as error:
+                    raise error.cause from None
+                except ray.exceptions.RayError:
+                    raise InputError(f"{run.folder}, fold {fold}: {KILLED}; {GO_ON}") from None
+                bar.update()
+
+
+def _check_room(needed: dict[str, int], nodes: list[dict[str, float]]) -> None:
+    """Raise an InputError if no node has what a fold needs; Ray would wait for one for ever."""
+    if not any(all(node.get(kind, 0) >= n for kind, n in needed.items()) for node in nodes):
+        wanted = " and ".join(f"{n} {kind}(s)" for kind, n in needed.items() if n)
+        remedy = "set fewer processes, or more jobs, so that each process has fewer threads"
+        raise InputError(f"no node of the cluster has {wanted}, which one fold needs; {remedy}")
 
 
 def _train_side_by_side(run: Run, folds: list[int]) -> None:

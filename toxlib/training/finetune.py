@@ -142,7 +142,6 @@ def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> Tr
         label_names=["labels"],  # the signature of the head `cls4` has no such argument
         seed=recipe.seed,
         dataloader_pin_memory=device.type == "cuda",
-        ddp_broadcast_buffers=False,  # buffers never change; processes differ in forward passes
     )
     if arguments.n_gpu > 1:
         arguments._n_gpu = 1  # Trainer would split batches over all GPUs of this process

@@ -49,7 +49,9 @@ class StepCheckpoints(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        digests = {path.name: files.sha256(path) for path in folder.iterdir()}
+        # At the end of an epoch, a checkpoint may be saved twice, with a `WHOLE` there already.
+        paths = [path for path in folder.iterdir() if path.name != WHOLE]
+        digests = {path.name: files.sha256(path) for path in paths}
         best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
         content = {"files": digests, "best": best, "seconds": self.seconds}
         content["token_budget"] = self.trainer.token_budget
