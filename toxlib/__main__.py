@@ -145,8 +145,11 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> None:
-    """Measure speed; see `toxlib.benchmarks.speed`."""
-    from toxlib.benchmarks.speed import bench
+    """Measure speed; see `toxlib.benchmarks.speed` and `toxlib.benchmarks.scale`."""
+    if arguments.scale:
+        from toxlib.benchmarks.scale import bench_scale as bench
+    else:
+        from toxlib.benchmarks.speed import bench
 
     bench(arguments.data_dir, arguments.output, arguments.quick)
 
@@ -224,7 +227,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--text-column", default="comment_text")
     added.add_argument("--label-columns", default="", help="such as a,b (default: all further)")
     added = add("bench", bench, "measure speed, ours and the tutorial's", "data", "output")
-    added.add_argument("--quick", action="store_true", help="2 layers, not 12: 2 minutes, not 20")
+    help = "less of everything: 2 minutes, not 20"
+    added.add_argument("--quick", action="store_true", help=help)
+    help = "how scoring grows with rows, and training with processes"
+    added.add_argument("--scale", action="store_true", help=help)
     added = add("ablate", ablate, "measure what each recipe value adds (hours)", "data", "output")
     added.add_argument("--seeds", type=_positive, default=3, help="seeds per change (default: 3)")
     added.add_argument("--jobs", type=_positive, default=1, help="trainings at the same time")
