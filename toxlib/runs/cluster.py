@@ -41,8 +41,6 @@ def ray_started() -> Iterator[ModuleType]:
         InputError: if ray is not installed, or the cluster cannot be reached.
     """
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # Without it Ray warns, in each process, of a change that does not concern us.
-    os.environ.setdefault("RAY_ACCEL_ENV_VAR_OVERRIDE_ON_ZERO", "0")
     try:
         import ray
     except ImportError:
