@@ -53,7 +53,7 @@ def read_chunks(
         for table in _batches(path, file, wanted, chunk_rows):
             table.index = range(start, start + len(table))
             start += len(table)
-            yield from _cut(_only_good(path, table, text_column, report), text_column)
+            yield from _cut(_only_good(path, table, report), text_column)
         if start == 0:
             raise InputError(f"{path}: no rows; write the file again")
 
@@ -101,15 +101,16 @@ def _decoded(value: pa.Scalar) -> str | bytes:
         return value.as_buffer().to_pybytes()
 
 
-def _only_good(path: Path, table: pd.DataFrame, text_column: str, report: Report) -> pd.DataFrame:
+def _only_good(path: Path, table: pd.DataFrame, report: Report) -> pd.DataFrame:
     """Report the rows that have no text; return the others, with ids as strings."""
-    good = []
+    rows, index = [], []
     for row, *values in table.itertuples():
-        fault = next(filter(None, map(_fault, table.columns, values)), "")
-        if fault:
+        if fault := next(filter(None, map(_fault, table.columns, values)), ""):
             report(InputError(f"{path}: row {row + 1}, {fault}"))
-        good.append(not fault)
-    return table[good].map(str)
+        else:
+            rows.append([str(value) for value in values])
+            index.append(row)
+    return pd.DataFrame(rows, index, table.columns, dtype=object)
 
 
 def _fault(name: str, value: object) -> str:
