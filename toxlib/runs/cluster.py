@@ -161,12 +161,13 @@ def _start(ray: ModuleType) -> None:
         return
     try:
         # The address "local" never connects to a cluster that somebody else runs on this machine.
-        ray.init(ON_THIS_MACHINE, **how)
+        with _silent():
+            ray.init(ON_THIS_MACHINE, **how)
     except Exception:  # Ray raises no narrower class
         ray.shutdown()
         again = f"trying again, for {PATIENCE} seconds at most"
         print(f"Ray has not started in 30 seconds; {again}.", file=sys.stderr)
-        with _patience(ray):
+        with _patience(ray), _silent():
             ray.init(ON_THIS_MACHINE, **how)
 
 
@@ -175,7 +176,7 @@ def _connect(ray: ModuleType, address: str, how: dict) -> None:
         if address != "auto":  # Ray would try for ten minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        with mock.patch.dict(os.environ, {WAIT_FOR_SERVER: "2"}):
+        with mock.patch.dict(os.environ, {WAIT_FOR_SERVER: "2"}), _silent():
             ray.init(address, **how)
     except (OSError, RuntimeError, ValueError, OverflowError, AssertionError):
         remedy = "give host:port of its head node, and run `ray start --address=host:port` here"
@@ -207,6 +208,19 @@ def _patience(ray: ModuleType) -> Iterator[None]:
         mock.patch.object(ray._private.services, "get_node", get_node_patiently),
     ):
         yield
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Swallow what Ray's own processes write to stderr: that they heed `QUIET`."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager

@@ -9,6 +9,7 @@ they were finished when the command was started.
 
 import json
 import os
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import partial
@@ -82,7 +83,9 @@ def _quiet_context(ray: ModuleType) -> Iterator[None]:
     context.enable_progress_bars = context.print_on_execution_start = False
     # Otherwise all pieces of a file may be one block, and a single actor works.
     context.target_max_block_size = 1
-    with ray.data.DataContext.current(context):
+    with ray.data.DataContext.current(context), warnings.catch_warnings():
+        # Ray Data warns that there are fewer files than actors: it does not know of the pieces.
+        warnings.simplefilter("ignore", UserWarning)
         yield
 
 

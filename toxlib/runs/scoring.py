@@ -15,7 +15,7 @@ from toxlib.progress import progress
 from toxlib.runs.lock import lock, unlock
 from toxlib.runs.predictor import Scorer, digest, load
 from toxlib.runs.run import read_record
-from toxlib.runs.shards import Job, Options, claim, tell, write_claim
+from toxlib.runs.shards import CLAIM, JOB, Job, Options, claim, tell, write_claim
 
 STANDARD_INPUT = Path("-")
 
@@ -79,10 +79,13 @@ def _score_to_folder(
     columns = recipe.id_column, recipe.text_column
     job = Job(run, [path.absolute() for path in paths], folder, columns, options)
     known = digest(run, options.calibrated, options.decide)
-    lock(folder)
+    is_new = not folder.exists()
+    if not is_new:
+        claim(job, known)  # before it is touched
+    lock(folder / JOB)
     try:
+        checked = claim(job, known)
         with _engine(engine, job, actors) as work:
-            checked = claim(job, known)
             if checked is None:  # check all files before the first is scored
                 checked = list(work.check())
                 tell(checked)
@@ -92,7 +95,11 @@ def _score_to_folder(
             rows += _follow(work.score(replace(job, finished=finished)), checked, rows)
             write_claim(job, known, rows)
     finally:
-        unlock(folder)
+        unlock(folder / JOB)
+        if not (folder / CLAIM).exists():  # nothing was begun
+            files.remove(folder / JOB)
+            if is_new:
+                folder.rmdir()
 
 
 def _follow(pieces: Iterable[dict], checked: list[Checked], done: int) -> int:

@@ -1,8 +1,10 @@
 """A folder of scores in Parquet shards, so that a run that was stopped goes on where it was.
 
-predictions.json                     the run, the files and the options it belongs to
-part-00000-000000002049.parquet      scores of a piece of the first file, from its row 2,049 on
-faults.txt                           rows and files that were left out, if there are any
+    part-00000-000000002049.parquet     scores of a piece of the first file, from its row 2,049 on
+    _job/predictions.json               the run, the files and the options it belongs to
+    _job/faults.txt                     rows and files that were left out, if there are any
+
+Programs that read a folder of Parquet files pass over what begins with an underscore.
 """
 
 import sys
@@ -19,8 +21,8 @@ from toxlib import files
 from toxlib.data.comments import Checked, iter_comments
 from toxlib.errors import InputError, show
 
-CLAIM = "predictions.json"
-FAULTS = "faults.txt"
+JOB = "_job"
+CLAIM, FAULTS = f"{JOB}/predictions.json", f"{JOB}/faults.txt"
 SHARD_ROWS = 2048
 FILE_COLUMN = "input_file"
 TOLD = 20  # faults that are told on stderr
@@ -101,7 +103,7 @@ def claim(job: Job, digest: str) -> list[Checked] | None:
     """
     path = job.folder / CLAIM
     if not path.exists():
-        if any(not entry.name.startswith(("run.lock", ".")) for entry in job.folder.iterdir()):
+        if any(entry.name != JOB for entry in job.folder.iterdir()):
             fault = "a folder with other files"
             raise InputError(f"{job.folder}: {fault}; give a new folder, or the path of a file")
         return None
