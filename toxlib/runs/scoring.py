@@ -18,6 +18,7 @@ from toxlib.runs.run import read_record
 from toxlib.runs.shards import CLAIM, JOB, Job, Options, claim, tell, write_claim
 
 STANDARD_INPUT = Path("-")
+SHARD_ROWS = 2048
 
 
 def score_files(
@@ -77,7 +78,7 @@ def _score_to_folder(
     folder, run = output.resolve(), run.resolve()
     recipe = read_record(run)["recipe"]
     columns = recipe.id_column, recipe.text_column
-    job = Job(run, [path.absolute() for path in paths], folder, columns, options)
+    job = Job(run, [path.absolute() for path in paths], folder, columns, options, SHARD_ROWS)
     known = digest(run, options.calibrated, options.decide)
     is_new = not folder.exists()
     if not is_new:

@@ -23,7 +23,6 @@ from toxlib.errors import InputError, show
 
 JOB = "_job"
 CLAIM, FAULTS = f"{JOB}/predictions.json", f"{JOB}/faults.txt"
-SHARD_ROWS = 2048
 FILE_COLUMN = "input_file"
 TOLD = 20  # faults that are told on stderr
 
@@ -51,13 +50,18 @@ class Job:
     folder: Path
     columns: tuple[str, str]  # ids and texts
     options: Options
+    shard_rows: int = 2048
     checked: list[Checked] = field(default_factory=list)
     finished: list[list[int]] = field(default_factory=list)
 
     def chunks(self, number: int) -> Iterator[tuple[int, pd.DataFrame]]:
         """Yield the number of the first row, and ids and texts, of each piece to be scored."""
         checked, finished = self.checked[number], set(self.finished[number])
-        how = {"number_rows": True, "chunk_rows": SHARD_ROWS, "without": checked.repeated_rows}
+        how = {
+            "number_rows": True,
+            "chunk_rows": self.shard_rows,
+            "without": checked.repeated_rows,
+        }
         if self.options.skip:
             how["report"] = ignore
         for chunk in iter_comments(self.paths[number], *self.columns, **how):
