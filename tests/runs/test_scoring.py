@@ -98,8 +98,8 @@ def test_a_folder_belongs_to_one_run_and_set_of_files(predict, finished, tmp_pat
     predict("a.csv", "b.csv.gz", "-o", "out")
     before = _changed("out")
     for arguments, fault in (
-        (["a.csv", "c.parquet", "-o", "out"], "holds predictions with other files"),
-        (["a.csv", "b.csv.gz", "-o", "out", "--decide"], "holds predictions with other options"),
+        (["a.csv", "c.parquet", "-o", "out"], "holds scores of other files"),
+        (["a.csv", "b.csv.gz", "-o", "out", "--decide"], "holds scores with other options"),
         (["a.csv", "a.csv", "-o", "out"], "a.csv: given twice"),
         (["a.csv", "-", "-o", "new"], "standard input is scored into one file only"),
         (["a.csv", "b.csv.gz", "-o", "."], "a folder with other files"),

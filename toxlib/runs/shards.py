@@ -24,6 +24,12 @@ from toxlib.errors import InputError, show
 JOB = "_job"
 CLAIM, FAULTS = f"{JOB}/predictions.json", f"{JOB}/faults.txt"
 FILE_COLUMN = "input_file"
+OTHERS = {
+    "options": "with other options",
+    "files": "of other files, or files that have changed since",
+    "run": "by another run, or one that has changed since",
+}
+"""What a folder may belong to."""
 TOLD = 20  # faults that are told on stderr
 
 
@@ -113,11 +119,10 @@ def claim(job: Job, digest: str) -> list[Checked] | None:
         return None
     record = files.read_json(path, "choose another folder")
     now = _owner(job, digest)
-    for key in now:
+    for key, other in OTHERS.items():
         if record.get(key) != now[key]:
-            fault = f"holds predictions with other {key}"
-            remedy = "choose another folder, or delete it"
-            raise InputError(f"{job.folder}: {fault}; {remedy}")
+            fault = f"holds scores {other}"
+            raise InputError(f"{job.folder}: {fault}; choose another folder, or delete it")
     try:
         return [Checked(**checked) for checked in record["checked"]]
     except (KeyError, TypeError):
