@@ -132,16 +132,16 @@ def score(arguments: argparse.Namespace) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    """Score a CSV with a finished run; see `toxlib.runs.predictor`."""
-    from toxlib import files
-    from toxlib.runs.predictor import load
+    """Score files with a finished run; see `toxlib.runs.scoring`."""
     from toxlib.runs.run import set_up_display
+    from toxlib.runs.scoring import score_files
+    from toxlib.runs.shards import Options
 
-    files.check_output(arguments.output, arguments.file)  # before the models are loaded
     set_up_display()
-    load(arguments.run).predict_file(
-        arguments.file, arguments.output, arguments.calibrated, arguments.decide
-    )
+    skip, unique_ids = arguments.on_error == "skip", not arguments.unchecked_ids
+    options = Options(arguments.calibrated, arguments.decide, skip, unique_ids)
+    how = options, arguments.engine, arguments.actors
+    score_files(arguments.run, arguments.files, arguments.output, *how)
 
 
 def bench(arguments: argparse.Namespace) -> None:
@@ -159,6 +159,24 @@ def ablate(arguments: argparse.Namespace) -> None:
     from toxlib.benchmarks.ablation import run_ablation
 
     run_ablation(arguments.data_dir, arguments.output, arguments.seeds, arguments.jobs)
+
+
+def _add_predict(added: argparse.ArgumentParser) -> None:
+    added.add_argument("run", type=Path, help="a finished run folder")
+    help = "CSV, .csv.zip, .csv.gz or Parquet with a text column, and ids or none; - reads CSV"
+    added.add_argument("files", nargs="+", type=Path, metavar="FILE", help=help + " from stdin")
+    help = "the CSV or .parquet to write; - for stdout; of several files, a folder"
+    added.add_argument("-o", "--output", type=Path, required=True, help=help)
+    added.add_argument("--calibrated", action="store_true", help="write calibrated probabilities")
+    added.add_argument("--decide", action="store_true", help="add yes/no columns (plain scores)")
+    help = "local: in this process (default); ray: by Ray, into a folder"
+    added.add_argument("--engine", choices=("local", "ray"), default="local", help=help)
+    help = "workers of Ray (default: one per GPU, or else one per core)"
+    added.add_argument("--actors", type=_positive, default=0, metavar="N", help=help)
+    help = "stop at a broken row or file (default), or leave it out and report it"
+    added.add_argument("--on-error", choices=("stop", "skip"), default="stop", help=help)
+    help = "do not look for repeated ids, which takes 8 bytes of memory per row"
+    added.add_argument("--unchecked-ids", action="store_true", help=help)
 
 
 def _positive(value: str) -> int:
@@ -200,13 +218,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     added = add("recipes", recipes, "list the recipes, or explain the values of one")
     added.add_argument("name", nargs="?", default="", help="a recipe, such as quick")
-    added = add("predict", predict, "score a CSV with a finished run or blend")
-    added.add_argument("run", type=Path, help="a finished run folder")
-    added.add_argument("file", type=Path, help="a CSV with a text column, and ids or none")
-    help = "the CSV to write; - for standard output"
-    added.add_argument("-o", "--output", type=Path, required=True, help=help)
-    added.add_argument("--calibrated", action="store_true", help="write calibrated probabilities")
-    added.add_argument("--decide", action="store_true", help="add yes/no columns (plain scores)")
+    _add_predict(add("predict", predict, "score files with a finished run or blend"))
     added = add("score", score, "grade a submission with Kaggle's test_labels.csv")
     added.add_argument("submission", type=Path, help="a submission.csv")
     added.add_argument("other", type=Path, nargs="?", help="another one to compare with")

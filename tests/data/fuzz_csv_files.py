@@ -37,7 +37,7 @@ except ImportError:
 else:
     instrumented = atheris.instrument_imports(include=["toxlib.data"])
 with instrumented:
-    from toxlib.data import csv_files, kaggle
+    from toxlib.data import comments, csv_files, kaggle
 from toxlib.errors import InputError
 
 SECONDS, MEGABYTES = 10, 3000
@@ -164,7 +164,7 @@ class Fuzzer:
         self.targets = [self.plain, self.zipped, self.raw_zip, self.tables, self.scores]
         self.targets.append(self.predict)
         csv_files.MAX_ROW, csv_files.MAX_COLUMNS, csv_files.MAX_CELLS = 4096, 50, 40
-        kaggle.CHUNK_ROWS = 2
+        comments.CHUNK_ROWS = 2
         self.scorer = _scorer()
         signal.signal(signal.SIGVTALRM, _late)
 
@@ -216,7 +216,7 @@ class Fuzzer:
         with contextlib.redirect_stderr(io.StringIO()):
             _, message = _try(self.scorer.predict_file, path, output)
         if not message:
-            chunks = kaggle.iter_comments(path, "id", "comment_text", number_rows=True)
+            chunks = comments.iter_comments(path, "id", "comment_text", number_rows=True)
             ids = [value for chunk in chunks for value in chunk["id"]]
             assert list(kaggle.read_scores(output)["id"]) == ids
         return message

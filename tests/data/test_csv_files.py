@@ -10,7 +10,7 @@ from fuzz_csv_files import PIECES, SEEDS, TABLES, examine, zipped
 from hypothesis import given
 from hypothesis import strategies as st
 
-from toxlib.data import csv_files, kaggle
+from toxlib.data import comments, csv_files, kaggle
 from toxlib.data.csv_files import read_chunks
 from toxlib.errors import InputError
 
@@ -31,8 +31,8 @@ def test_any_text_comes_back_as_written(tmp_path_factory, texts):
         writer = csv.writer(file, quoting=csv.QUOTE_ALL)
         writer.writerows([("id", "comment_text"), *((f"i{n}", t) for n, t in enumerate(texts))])
     with pytest.MonkeyPatch.context() as patched:
-        patched.setattr(kaggle, "CHUNK_ROWS", 3)
-        chunks = list(kaggle.iter_comments(path, "id", "comment_text"))
+        patched.setattr(comments, "CHUNK_ROWS", 3)
+        chunks = list(comments.iter_comments(path, "id", "comment_text"))
     assert [text for chunk in chunks for text in chunk["comment_text"]] == texts
     assert all(len(chunk) <= 3 for chunk in chunks)
 

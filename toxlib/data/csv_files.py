@@ -5,13 +5,14 @@ pandas to read text: it takes the comment "NA" for a missing value and repairs d
 """
 
 import csv
+import gzip
 import io
 import re
 import zipfile
 import zlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from itertools import chain, islice
+from itertools import chain
 from pathlib import Path
 from typing import IO
 
@@ -20,8 +21,9 @@ import pandas as pd
 
 from toxlib.errors import InputError, show
 
+GZIP = b"\x1f\x8b"
 NOT_CSV = {
-    b"\x1f\x8b": "a gzip file",
+    GZIP: "a gzip file in a zip",
     b"PAR1": "a parquet file",
     b"PK\x03\x04": "a zip or Excel file (a zip must be named .csv.zip)",
     b"\xd0\xcf\x11\xe0": "an Excel file",
@@ -32,25 +34,37 @@ NOT_CSV = {
 """The first bytes of other kinds of files."""
 SEPARATORS = {",": "commas", ";": "semicolons", "\t": "tabs"}
 """What may separate columns; not commas only if the header has no comma, or Excel says so."""
+SURROGATE = re.compile("[\ud800-\udfff]")
 SEPARATOR_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
 """The line before the header by which Excel names the separator."""
 MAX_COLUMNS = 10_000
 MAX_ROW = 2**24  # characters; the memory that a damaged or hostile file takes depends on it
-MAX_CELLS = 2**22  # in a chunk
+MAX_CELLS, MAX_CHARACTERS = 2**22, 2**26  # in a chunk
 MAX_UNPACKED, MAX_RATIO = 10**9, 1000  # a larger file in a zip that shrank by more is a zip bomb
+Report = Callable[[InputError], None]
+"""What is done about a fault in a file: raise it, or keep it and go on without that row."""
+
+
+def stop(error: InputError) -> None:
+    """Raise the fault: the `Report` that lets nothing pass."""
+    raise error
 
 
 def read_chunks(
-    path: Path, chunk_rows: int = 65536, notes: list[str] | None = None
+    path: Path,
+    chunk_rows: int = 65536,
+    notes: list[str] | None = None,
+    report: Report = stop,
 ) -> Iterator[pd.DataFrame]:
-    """Read a CSV file, or a zip of one, as strings; the index continues from chunk to chunk.
+    """Read a CSV file, or one in a zip or gzip file, as strings; the index is the row less 1.
 
     Columns are separated by commas, or by what the header or a line `sep=;` before it says. If
     the first column has no name, as in a file that pandas wrote with its index, it is left out.
-    A sentence about each such assumption is added to `notes`.
+    A sentence about each such assumption is added to `notes`. A broken row is reported; if
+    `report` returns, the row is left out.
 
     Raises:
-        InputError: if the file cannot be read as a CSV.
+        InputError: if the file cannot be read as a CSV, or not to its end.
     """
     notes = [] if notes is None else notes
     with _open_bytes(path) as file:
@@ -58,17 +72,18 @@ def read_chunks(
             if file.peek(64).startswith(magic):
                 raise InputError(f"{path}: {what}; save or download it as a UTF-8 CSV")
         text = io.TextIOWrapper(file, encoding="utf-8-sig", errors="surrogateescape", newline="")
-        records = _records(path, text, notes)
-        header = next(records, None)
+        records = _records(path, text, notes, report)
+        _, header = next(records, (0, None))
         if header is None:
             raise InputError(f"{path}: the file is empty; download it again")
-        first = _first_column(path, header, notes)
-        start, at_once = 0, max(1, min(chunk_rows, MAX_CELLS // len(header)))
-        while rows := list(islice(records, at_once)):
-            index = range(start, start + len(rows))
-            yield pd.DataFrame(rows, columns=header, dtype=object, index=index).iloc[:, first:]
-            start += len(rows)
-        if start == 0:
+        first, is_empty = _first_column(path, header, notes), True
+        at_once = max(1, min(chunk_rows, MAX_CELLS // len(header)))
+        for numbered in _in_chunks(records, at_once):
+            index = [row - 1 for row, _ in numbered]
+            rows = [record for _, record in numbered]
+            yield pd.DataFrame(rows, index, header, dtype=object).iloc[:, first:]
+            is_empty = False
+        if is_empty:
             raise InputError(f"{path}: only a header, no rows; download it again")
 
 
@@ -87,7 +102,13 @@ def _open_bytes(path: Path) -> Iterator[IO[bytes]]:
             what = "a folder" if path.is_dir() else "a pipe or a device"
             raise InputError(f"{path}: {what}, not a file; give the path of a CSV")
         with _unzip(path) if path.suffix == ".zip" else path.open("rb") as file:
-            yield file
+            if path.suffix != ".zip" and file.peek(2).startswith(GZIP):
+                with gzip.GzipFile(fileobj=file) as unpacked:
+                    yield unpacked
+            else:
+                yield file
+    except (gzip.BadGzipFile, EOFError, zlib.error):
+        raise InputError(f"{path}: a damaged or truncated gzip file; download it again") from None
     except OSError as error:
         fault = (error.strerror or str(error)).lower()
         raise InputError(f"{path}: {fault}; give the path of a CSV that you can read") from None
@@ -121,15 +142,16 @@ def _is_content(name: str) -> bool:
 
 
 class _Lines:
-    """The lines of a stream, for csv.reader. Reset `left` to `MAX_ROW` after each row.
+    """The lines of a stream, for csv.reader. Reset `left` and `broken` after each row.
+
+    `broken` is the first byte of the row that is not UTF-8, which a surrogate stands for.
 
     Raises:
         OverflowError: if a row has more than `MAX_ROW` characters.
-        UnicodeEncodeError: at a surrogate, which stands for a byte that is not UTF-8.
     """
 
     def __init__(self, stream: IO[str]):
-        self.stream, self.left = stream, MAX_ROW
+        self.stream, self.left, self.broken = stream, MAX_ROW, None
 
     def __iter__(self) -> Iterator[str]:
         readline = self.stream.readline
@@ -137,43 +159,81 @@ class _Lines:
             self.left -= len(line)
             if self.left < 0:
                 raise OverflowError
-            if not line.isascii():
-                line.encode()
+            if not line.isascii() and self.broken is None and (found := SURROGATE.search(line)):
+                self.broken = ord(found[0]) - 0xDC00  # "surrogateescape" adds 0xDC00
             yield line
 
+    def reset(self) -> None:
+        """Begin a row."""
+        self.left, self.broken = MAX_ROW, None
 
-def _records(path: Path, stream: IO[str], notes: list[str]) -> Iterator[list[str]]:
-    """Yield the header and the rows, all of the same length, without blank lines."""
+
+def _records(
+    path: Path, stream: IO[str], notes: list[str], report: Report
+) -> Iterator[tuple[int, list[str]]]:
+    """Yield the header, as row 0, and the rows, all of the same length, without blank lines."""
     csv.field_size_limit(MAX_ROW)
     row, width, blank, fault, lines = 0, 0, 0, "", _Lines(stream)
     try:
         for record in _reader(path, iter(lines), notes):
-            count, width = len(record), width or len(record)
+            width = width or len(record)
             if (
                 not record
             ):  # blank lines count as the next row's, so that they cannot go on for ever
                 blank += 1
                 continue
-            lines.left = MAX_ROW
-            if count != width:
-                found = f"{count} fields where the header has {width}"
-                fault = f"{found}; check its separators and quotes"
-                break
-            yield record
+            if lines.broken is None and len(record) == width:
+                yield row, record
+            else:
+                report(_fault_of_row(path, row, record, width, lines.broken))
+            lines.reset()
             row += 1
-    except UnicodeEncodeError as error:
-        byte = ord(error.object[error.start]) - 0xDC00  # "surrogateescape" adds 0xDC00
-        fault = f"byte {byte:#04x} is not UTF-8; save the file as UTF-8"
     except OverflowError:
         fault = f"more than {MAX_ROW:,} characters; shorten it, or close its quotes"
     except csv.Error as error:
         found = str(error).replace("\t", "\\t")  # it may quote the separator
         fault = f"broken quoting ({found}); double the quotes inside a field, and close it"
     if fault:
-        place = f"row {row}" if row else "header"
-        raise InputError(f"{path}: {place}: {fault}")
+        raise InputError(f"{path}: {_place(row)}: {fault}")
     if blank:
         notes.append(f"{path.name}: {blank} blank lines are left out.")
+
+
+def _fault_of_row(
+    path: Path, row: int, record: list[str], width: int, broken: int | None
+) -> InputError:
+    """Describe a row with a byte that is not UTF-8, or with too few or too many fields."""
+    if broken is not None:
+        fault = f"byte {broken:#04x} is not UTF-8; save the file as UTF-8"
+    else:
+        found = f"{len(record)} fields where the header has {width}"
+        fault = f"{found}; check its separators and quotes"
+    error = InputError(f"{path}: {_place(row)}: {fault}")
+    if row == 0:
+        raise error
+    return error
+
+
+def _place(row: int) -> str:
+    return f"row {row}" if row else "header"
+
+
+def _in_chunks(records: Iterator[tuple[int, list[str]]], at_once: int) -> Iterator[list]:
+    """Yield lists of records; before an error of the file, the records that precede it."""
+    chunk, characters = [], 0
+    try:
+        for record in records:
+            chunk.append(record)
+            characters += sum(map(len, record[1]))
+            if len(chunk) == at_once or characters > MAX_CHARACTERS:
+                yield chunk
+                chunk, characters = [], 0
+    except Exception:
+        if chunk:
+            yield chunk
+        raise
+    if chunk:
+        yield chunk
 
 
 def _reader(path: Path, lines: Iterator[str], notes: list[str]) -> Iterator[list[str]]:

@@ -1,6 +1,5 @@
 """Find, read and check Kaggle's files; the first fault raises an InputError that says where."""
 
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -8,24 +7,21 @@ import numpy as np
 import pandas as pd
 
 from toxlib import files
-from toxlib.data.csv_files import check_cells, read_chunks
+from toxlib.data.comments import read_comments
+from toxlib.data.csv_files import check_cells
 from toxlib.data.sample import write_sample
 from toxlib.data.tables import (
     LABELS,
-    add_note,
     align,
-    check_ids,
     parse_labels,
     parse_probabilities,
     read_labelled,
-    require_columns,
 )
-from toxlib.errors import InputError, show, show_all
+from toxlib.errors import InputError, show_all
 
 TABLES = ("train", "test", "sample_submission", "test_labels")
 REQUIRED = TABLES[:2]
 UNSCORED = -1  # the value of all labels of a test row that Kaggle does not score
-CHUNK_ROWS = 8192
 SAMPLE_NOTE = "Synthetic sample with raised label rates: its scores say nothing about Jigsaw."
 
 
@@ -108,7 +104,7 @@ def read_tables(
     wanted = label_columns, notes
     train, names = read_labelled(paths["train"], (id_column, text_column), *wanted)
     train[names] = _parse_training_labels(paths["train"], train[names], *wanted)
-    test = pd.concat(iter_comments(paths["test"], id_column, text_column, notes))
+    test = read_comments(paths["test"], id_column, text_column, notes)
     expected = [id_column, *names], paths["test"], test[id_column]
     if "sample_submission" in paths:
         sample, _ = read_labelled(paths["sample_submission"], (id_column,), notes=notes)
@@ -126,31 +122,6 @@ def read_tables(
     digests = {path.name: files.sha256(path) for path in paths.values()}
     ids, labels = (train[id_column], test[id_column]), train[names].to_numpy()
     return Tables(train, test, sample, truth, names, id_column, digests, *ids, labels, (*notes,))
-
-
-def iter_comments(
-    path: Path,
-    id_column: str,
-    text_column: str,
-    notes: list[str] | None = None,
-    number_rows: bool = False,
-) -> Iterator[pd.DataFrame]:
-    """Yield the ids and texts of any CSV in chunks, for files larger than memory.
-
-    With `number_rows`, the ids of a file without an id column are the numbers of its rows.
-    """
-    row_of_id: dict[str, int] = {}
-    notes = [] if notes is None else notes
-    for chunk in read_chunks(path, CHUNK_ROWS, notes):
-        if number_rows and id_column not in chunk:
-            chunk[id_column] = (chunk.index + 1).astype(str)
-            missing = f"no column {show(id_column)}, so the rows are numbered from 1"
-            add_note(notes, f"{path.name}: {missing}.")
-        require_columns(path, chunk, id_column, text_column)
-        check_ids(path, chunk[id_column], row_of_id, notes)
-        if extra := [name for name in chunk if name not in (id_column, text_column)]:
-            add_note(notes, f"{path.name}: further columns are left out: {show_all(extra)}.")
-        yield chunk[[id_column, text_column]]
 
 
 def read_labels(

@@ -65,15 +65,21 @@ def check_ids(
     them, and are mentioned in `notes`.
     """
     for row, value in zip(ids.index + 1, ids, strict=True):
-        fault = "" if value.isalnum() else _fault_of_id(path, value, notes)
-        first = row_of_id.setdefault(value, row)
-        if first != row:
-            fault = f"id {show(value)} is in row {first} already; remove one of them"
-        if fault:
+        fault = "" if value.isalnum() else fault_of_id(path, value, notes)
+        if fault := repeated(value, row, row_of_id) or fault:
             raise InputError(f"{path}: row {row}, column {show(ids.name)}: {fault}")
 
 
-def _fault_of_id(path: Path, value: str, notes: list[str] | None) -> str:
+def repeated(value: str, row: int, row_of_id: dict[str, int]) -> str:
+    """Return what is wrong if the id is in `row_of_id` already, else ""; add it there."""
+    first = row_of_id.setdefault(value, row)
+    return (
+        "" if first == row else f"id {show(value)} is in row {first} already; remove one of them"
+    )
+
+
+def fault_of_id(path: Path, value: str, notes: list[str] | None) -> str:
+    """Return why an id cannot be used, or ""; mention in `notes` that some begin like formulas."""
     if not value.strip():
         return "an empty id; give the row an id"
     if "\r" in value:  # csv.writer would not quote it, and the file would have another row

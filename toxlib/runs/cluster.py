@@ -24,6 +24,12 @@ INSTALL = "pip install -r requirements-cluster.txt"
 PATIENCE = 300  # seconds for the second start
 NODE_SECONDS = 120  # for one small task on a node, in which it starts a process
 ON_THIS_MACHINE = "local"
+QUIET = {
+    "RAY_USAGE_STATS_ENABLED": "0",
+    "RAY_BACKEND_LOG_LEVEL": "fatal",
+    "RAY_DATA_LOG_LEVEL": "ERROR",
+}
+"""No telemetry, and no lines on the console; log files remain. Ray reads these when it starts."""
 WAIT_FOR_SERVER = "RAY_gcs_server_port_wait_time_s"
 """The environment variable for how long a node waits for the head's server, or how often it tries
 to connect to a running one."""
@@ -40,7 +46,8 @@ def ray_started() -> Iterator[ModuleType]:
     Raises:
         InputError: if ray is not installed, or the cluster cannot be reached.
     """
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    for name, value in QUIET.items():
+        os.environ.setdefault(name, value)
     try:
         import ray
     except ImportError:
@@ -75,6 +82,22 @@ def check_shared(folder: Path) -> None:
                 raise InputError(f"{folder}: {fault}; choose a folder that all nodes share")
     finally:
         token.unlink(missing_ok=True)
+
+
+def check_seen(paths: list[Path]) -> None:
+    """Raise an InputError unless every node of the cluster sees the same files."""
+    known = [(str(path), path.stat().st_size) for path in paths]
+    for node, missing in on_every_node(_missing, known).items():
+        if missing:
+            fault = f"node {node} does not see this file, or sees another one"
+            raise InputError(f"{missing}: {fault}; put it on storage that all nodes share")
+
+
+def node_name() -> str:
+    """Return the name of the node that this task or actor runs on."""
+    import ray
+
+    return f"{ray.util.get_node_ip_address()}-{ray.get_runtime_context().get_node_id()[:6]}"
 
 
 def on_every_node(function: Callable, *arguments: object) -> dict[str, object]:
@@ -122,6 +145,14 @@ def _answer(token: str, content: str, node: str) -> bool:
         return False
 
 
+def _missing(known: list[tuple[str, int]], node: str) -> str:
+    """Return the first file that this node does not see, or with another size."""
+    for path, size in known:
+        if not Path(path).is_file() or Path(path).stat().st_size != size:
+            return path
+    return ""
+
+
 def _start(ray: ModuleType) -> None:
     address = os.environ.get("RAY_ADDRESS") or ON_THIS_MACHINE
     how = {"include_dashboard": False, "log_to_driver": False, "logging_level": logging.ERROR}
@@ -130,12 +161,13 @@ def _start(ray: ModuleType) -> None:
         return
     try:
         # The address "local" never connects to a cluster that somebody else runs on this machine.
-        ray.init(ON_THIS_MACHINE, **how)
+        with _silent():
+            ray.init(ON_THIS_MACHINE, **how)
     except Exception:  # Ray raises no narrower class
         ray.shutdown()
         again = f"trying again, for {PATIENCE} seconds at most"
         print(f"Ray has not started in 30 seconds; {again}.", file=sys.stderr)
-        with _patience(ray):
+        with _patience(ray), _silent():
             ray.init(ON_THIS_MACHINE, **how)
 
 
@@ -144,7 +176,7 @@ def _connect(ray: ModuleType, address: str, how: dict) -> None:
         if address != "auto":  # Ray would try for ten minutes
             host, _, port = address.rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
-        with mock.patch.dict(os.environ, {WAIT_FOR_SERVER: "2"}):
+        with mock.patch.dict(os.environ, {WAIT_FOR_SERVER: "2"}), _silent():
             ray.init(address, **how)
     except (OSError, RuntimeError, ValueError, OverflowError, AssertionError):
         remedy = "give host:port of its head node, and run `ray start --address=host:port` here"
@@ -176,6 +208,19 @@ def _patience(ray: ModuleType) -> Iterator[None]:
         mock.patch.object(ray._private.services, "get_node", get_node_patiently),
     ):
         yield
+
+
+@contextmanager
+def _silent() -> Iterator[None]:
+    """Swallow what Ray's own processes write to stderr: that they heed `QUIET`."""
+    kept, nowhere = os.dup(2), os.open(os.devnull, os.O_WRONLY)
+    os.dup2(nowhere, 2)
+    try:
+        yield
+    finally:
+        os.dup2(kept, 2)
+        os.close(kept)
+        os.close(nowhere)
 
 
 @contextmanager

@@ -1,7 +1,9 @@
 """Load a finished run and score new comments with it."""
 
-import sys
+import hashlib
+import json
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -9,21 +11,32 @@ import pandas as pd
 from tqdm import tqdm
 
 from toxlib import files
-from toxlib.data import kaggle, text
+from toxlib.data import text
+from toxlib.data.comments import check_comments, iter_comments
 from toxlib.errors import InputError
 from toxlib.evaluation.calibration import Calibrator
 from toxlib.evaluation.parts import average
 from toxlib.evaluation.thresholds import thresholds_from_json
 from toxlib.evaluation.weights import apply_weights
 from toxlib.progress import progress
+from toxlib.recipes import affects_training
 from toxlib.runs.blending import WEIGHTS_FILE
 from toxlib.runs.folds import LINEAR_FOLDER
 from toxlib.runs.predictions import OWN
 from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, read_record, run_folder
+from toxlib.runs.shards import Options, ignore, tell, writing_table
 from toxlib.training.checkpoints import load_trained
 from toxlib.training.inference import predict_probabilities
 from toxlib.training.linear import LINEAR, LinearModels
 from toxlib.training.machine import default_device
+
+CALIBRATION, THRESHOLDS = "calibration.json", "thresholds.json"
+FITTED_BY = {
+    WEIGHTS_FILE: "run 06_blend on this run first",
+    CALIBRATION: "run 04_thresholds on this run first",
+    THRESHOLDS: "run 04_thresholds on this run first",
+}
+"""What to do if a file that a notebook has fitted is missing."""
 
 
 def load(run_dir: str | Path = "") -> "Scorer":
@@ -37,6 +50,25 @@ def load(run_dir: str | Path = "") -> "Scorer":
     'toxic'
     """
     return Scorer(run_folder(str(run_dir), DEFAULT_RECIPE))
+
+
+def digest(folder: Path, calibrated: bool, decide: bool) -> str:
+    """Return a sha256 digest of all that the scores of a run depend on, without loading it.
+
+    Raises:
+        InputError: if a file is missing.
+    """
+    members = read_record(folder)["members"]
+    runs = [folder, *dict.fromkeys(folder / member["run"] for member in members.values())]
+    names = {WEIGHTS_FILE: bool(members), CALIBRATION: calibrated, THRESHOLDS: decide}
+    content = [files.read_json(folder / n, FITTED_BY[n]) for n, wanted in names.items() if wanted]
+    for run in runs:
+        recipe = read_record(run)["recipe"]
+        content.append({k: v for k, v in asdict(recipe).items() if affects_training(k)})
+        for part in fold_folders(run, recipe):
+            paths = [*(part / "model").glob("*"), *(part / LINEAR_FOLDER).glob("*")]
+            content += [[path.name, files.sha256(path)] for path in sorted(paths)]
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 
 class Scorer:
@@ -57,7 +89,7 @@ class Scorer:
         with_linear = {run for run, name in self._members.values() if name in LINEAR}
         self._models = {run: _Models(run, run in with_linear) for run in runs}
         self.label_names = next(iter(self._models.values())).label_names
-        self._weights = self._fitted(WEIGHTS_FILE, "06_blend", self._to_weights) if blend else None
+        self._weights = self._fitted(WEIGHTS_FILE, self._to_weights) if blend else None
 
     def predict(self, texts: Sequence[str], calibrated: bool = False) -> pd.DataFrame:
         """Return the probability of each label: a row per comment and a column per label.
@@ -82,34 +114,40 @@ class Scorer:
         """
         return self._decisions(self.predict(texts))
 
-    def predict_file(
-        self, path: Path, output: Path, calibrated: bool = False, decide: bool = False
-    ) -> None:
-        """Score a CSV with texts piece by piece; write ids and scores in its order.
+    def predict_file(self, path: Path, output: Path, options: Options | None = None) -> None:
+        """Score a file with texts piece by piece; write ids and scores in its order.
 
         Without an id column, the rows are numbered. What was assumed about the file is told on
-        stderr. `output` may also be a pipe, a device, or `-` for standard output. With `decide`,
-        add a column of 0 and 1 per label, called `<label>_decision`.
+        stderr. The output is Parquet if it ends in .parquet, else CSV; it may also be a pipe, a
+        device, or `-` for standard output. With `options.decide`, add a column of 0 and 1 per
+        label, called `<label>_decision`.
 
         Raises:
             InputError: if the file cannot be read, or is `output` itself.
         """
+        options = options or Options()
         files.check_output(output, path)
-        notes: list[str] = []
         columns = self.recipe.id_column, self.recipe.text_column
-        chunks = kaggle.iter_comments(path, *columns, notes, number_rows=True)
-        rows = sum(len(chunk) for chunk in chunks)
-        for note in notes:
-            print(note, file=sys.stderr)
-        total = rows * sum(len(models.encoders) for models in self._models.values())
-        with files.writing(output) as file, progress(total=total, description="Predict") as bar:
-            for chunk in kaggle.iter_comments(path, *columns, number_rows=True):
-                plain = self._scores(chunk[columns[1]], bar)
-                table = self._calibrated(plain) if calibrated else plain
-                if decide:
-                    table = table.join(self._decisions(plain).astype(int).add_suffix("_decision"))
-                table = table.set_axis(chunk[columns[0]])
-                table.to_csv(file, header=chunk.index[0] == 0, float_format="%.9g")
+        checked = check_comments(path, *columns, options.skip, options.unique_ids)
+        tell([checked])
+        how = {"number_rows": True, "without": checked.repeated_rows}
+        how |= {"report": ignore} if options.skip else {}
+        total = checked.rows * sum(len(models.encoders) for models in self._models.values())
+        with writing_table(output) as write, progress(total=total, description="Predict") as bar:
+            for chunk in iter_comments(path, *columns, **how):
+                table = self.table(chunk[columns[1]], options, bar)
+                table.insert(0, columns[0], chunk[columns[0]].to_numpy(), allow_duplicates=True)
+                write(table)
+
+    def table(
+        self, texts: Sequence[str], options: Options, bar: tqdm | None = None
+    ) -> pd.DataFrame:
+        """Return the scores and, if `options.decide`, the decisions: a row per text."""
+        plain = self._scores(texts, bar or tqdm(disable=True))
+        table = self._calibrated(plain) if options.calibrated else plain
+        if options.decide:
+            table = table.join(self._decisions(plain).astype("int8").add_suffix("_decision"))
+        return table
 
     def _scores(self, texts: Sequence[str], bar: tqdm) -> pd.DataFrame:
         for number, comment in enumerate(texts, start=1):
@@ -124,15 +162,15 @@ class Scorer:
         return pd.DataFrame(blended, columns=self.label_names)
 
     def _calibrated(self, scores: pd.DataFrame) -> pd.DataFrame:
-        calibrator = self._fitted("calibration.json", "04_thresholds", Calibrator.from_json)
+        calibrator = self._fitted(CALIBRATION, Calibrator.from_json)
         return pd.DataFrame(calibrator(scores.to_numpy()), columns=self.label_names)
 
     def _decisions(self, scores: pd.DataFrame) -> pd.DataFrame:
-        return scores >= self._fitted("thresholds.json", "04_thresholds", thresholds_from_json)
+        return scores >= self._fitted(THRESHOLDS, thresholds_from_json)
 
-    def _fitted(self, name: str, notebook: str, from_json: Callable):
+    def _fitted(self, name: str, from_json: Callable):
         """Return what a notebook has fitted for the labels and members of this run."""
-        path, remedy = self.folder / name, f"run {notebook} on this run first"
+        path, remedy = self.folder / name, FITTED_BY[name]
         content = files.read_json(path, remedy)
         try:
             return from_json(content, self.label_names)
