@@ -193,11 +193,15 @@ def _train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
             keep_model(run, fold, trained, side_by_side)
         model, tokenizer = checkpoints.load_trained(run.fold_folder(fold) / "model")
         model = model.to(machine.default_device())
-        how = run.recipe.precision, run.recipe.micro_batch_tokens
+        how = {
+            "precision": run.recipe.precision,
+            "token_budget": run.recipe.micro_batch_tokens,
+            "long_texts": run.recipe.long_texts,
+        }
 
         def predict(texts: list[str]) -> dict[str, np.ndarray]:
             with progress(total=len(texts), description="Predict") as bar:
-                return {OWN: predict_probabilities(model, tokenizer, texts, *how, bar)}
+                return {OWN: predict_probabilities(model, tokenizer, texts, bar=bar, **how)}
 
         _predict_fold(run, fold, (OWN,), predict)
 

@@ -60,9 +60,10 @@ def finetune(
     """
     model, tokenizer = checkpoints.load_classifier(recipe, label_names)
     texts, labels = training
-    train_set = tokens.tokenize(texts, tokenizer, work_dir / "train.arrow", labels, ids)
+    how = recipe.long_texts
+    train_set = tokens.tokenize(texts, tokenizer, work_dir / "train.arrow", labels, ids, how)
     validation_set = validation and tokens.tokenize(
-        validation[0], tokenizer, work_dir / "validation.arrow", validation[1]
+        validation[0], tokenizer, work_dir / "validation.arrow", validation[1], long_texts=how
     )
     trainer = make_trainer(model, tokenizer, train_set, validation_set, recipe, work_dir)
     return run_training(trainer)

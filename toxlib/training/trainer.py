@@ -15,6 +15,7 @@ from toxlib.errors import InputError, show_all
 from toxlib.progress import progress
 from toxlib.recipes import Recipe
 from toxlib.training.resume import last_whole_checkpoint
+from toxlib.training.windows import comment_logits
 
 LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
@@ -148,6 +149,12 @@ class MicroBatchTrainer(Trainer):
             total += loss.detach()
         return total
 
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Return the mean loss of comments; if `return_outputs`, with their logits, (B, L)."""
+        logits = comment_logits(model, inputs, self.recipe.max_length)
+        loss = F.binary_cross_entropy_with_logits(logits, inputs["labels"])
+        return (loss, logits) if return_outputs else loss
+
     def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
         """Return the loss, logits (B, L) and labels (B, L) of a batch, in the batch's order."""
         inputs = self._prepare_inputs(inputs)
@@ -155,8 +162,8 @@ class MicroBatchTrainer(Trainer):
         logits = torch.empty_like(labels)
         with torch.no_grad(), self.accelerator.autocast():
             for rows in micro_batches(batch_lengths(inputs), self.token_budget):
-                part = {k: v for k, v in take_rows(inputs, rows).items() if k != "labels"}
-                logits[rows] = model(**part).logits
+                part, length = take_rows(inputs, rows), self.recipe.max_length
+                logits[rows] = comment_logits(model, part, length, self.token_budget)
         loss = F.binary_cross_entropy_with_logits(logits, labels)
         return (loss, None, None) if prediction_loss_only else (loss, logits, labels)
 
