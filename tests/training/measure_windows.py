@@ -1,7 +1,7 @@
 """Measure which rule combines the windows of long comments best, on Jigsaw's real rows.
 
-    python tests/training/measure_windows.py DATA FOLDER ARM...    train and score the arms
-    python tests/training/measure_windows.py DATA FOLDER           compare the arms in FOLDER
+    python tests/training/measure_windows.py DATA FOLDER base truncate max mean lse lse-n
+    python tests/training/measure_windows.py DATA FOLDER     compare what FOLDER has
 
 The comments over 512 tokens are halved; each half is scored by models that are trained on the
 other. The arm "base" trains `quick` with 512 tokens on that half and on `SHORT` shorter comments.
@@ -86,38 +86,35 @@ def window_logits(trained: Finetuned, texts: list[str], recipe: Recipe) -> dict[
     return {"logits": torch.cat(logits).numpy(), "counts": np.array(counts)}
 
 
-def scores(folder: Path, arm: str, rule: str) -> tuple[np.ndarray, np.ndarray]:
-    """Return the labels and scores, (N, L), of the comments of the halves that are there."""
-    labels, results = [], []
-    for fold in (0, 1):
-        if (folder / f"{arm}-{fold}.npz").exists():
-            saved = np.load(folder / f"{arm}-{fold}.npz")
-            parts = torch.tensor(saved["logits"]).split(saved["counts"].tolist())
-            results.append(torch.stack([RULES[rule](part) for part in parts]))
-            labels.append(saved["labels"])
-    return np.concatenate(labels), torch.cat(results).sigmoid().numpy()
+def scores(saved: list, rule: str) -> np.ndarray:
+    """Return the scores of the comments of some halves by a rule, (N, L)."""
+    results = []
+    for half in saved:
+        parts = torch.tensor(half["logits"]).split(half["counts"].tolist())
+        results.append(torch.stack([RULES[rule](part) for part in parts]))
+    return torch.cat(results).sigmoid().numpy()
 
 
 def compare(folder: Path) -> None:
-    """Print the AUC of each arm and rule, and its differences from truncation."""
-    arms = sorted({path.stem[:-2] for path in folder.glob("*.npz")})
-    for reference in [arm for arm in arms if arm in ("base", "truncate")]:
-        labels, cut = scores(folder, reference, "first")
-        print(f"{reference}, cut at 512: AUC {mean_columnwise_auc(labels, cut):.4f}")
-        ways = [(reference, rule) for rule in RULES if rule != "first"]
-        ways += [(arm, arm) for arm in arms if arm in RULES and reference != "base"]
-        for arm, rule in ways:
-            truth, read = scores(folder, arm, rule)
-            if len(truth) == len(labels):
-                gains = (f"{m} {paired_bootstrap(labels, read, cut, m)}" for m in METRICS)
-                print(f"  {arm} scored by {rule}, minus it:", *gains)
+    """Print each arm and rule's AUC, and its differences from truncation, on the same comments."""
+    saved = {path.stem: np.load(path) for path in sorted(folder.glob("*.npz"))}
+    for arm in dict.fromkeys(name[:-2] for name in saved):
+        reference = "base" if arm == "base" else "truncate"
+        folds = [fold for fold in "01" if {f"{arm}-{fold}", f"{reference}-{fold}"} <= set(saved)]
+        first, own = ([saved[f"{name}-{fold}"] for fold in folds] for name in (reference, arm))
+        labels, cut = np.concatenate([half["labels"] for half in own]), scores(first, "first")
+        for rule in [arm] if arm in RULES else RULES:
+            read = scores(own, rule)
+            gains = (f"{m} {paired_bootstrap(labels, read, cut, m)}" for m in METRICS)
+            auc = f"{len(labels)} comments, AUC {mean_columnwise_auc(labels, read):.4f}"
+            print(f"{arm} scored by {rule}: {auc}; minus {reference} cut:", *gains)
 
 
 if __name__ == "__main__":
     data, folder, arms = Path(sys.argv[1]), Path(sys.argv[2]), sys.argv[3:]
     folder.mkdir(parents=True, exist_ok=True)
     rows = read_rows(data) if arms else ()
-    for arm in arms:
-        for fold in (0, 1):
+    for fold in (0, 1):
+        for arm in arms:
             train(arm, rows, fold, folder)
     compare(folder)
