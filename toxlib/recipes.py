@@ -96,7 +96,19 @@ class Recipe:
     folds: int = _value(
         1, "1: one validation set. More: a model per fold, out-of-fold scores.", ge=1, le=10
     )
-    jobs: int = _value(1, "Folds trained at the same time on a CPU.", changeable=True, ge=1, le=64)
+    jobs: int = _value(1, "Folds trained at the same time.", changeable=True, ge=1, le=64)
+    processes: int = _value(
+        0,
+        "Processes that train a fold together; 0: one for each GPU that is free for it.",
+        changeable=True,
+        ge=0,
+        le=64,
+    )
+    engine: Literal["local", "ray"] = _value(
+        "local",
+        "What trains the folds: this machine alone, or Ray, on a cluster.",
+        changeable=True,
+    )
     validation_fraction: float = _value(0.1, "Share held out if folds is 1.", ge=0.01, le=0.5)
     wanted_precision: float = _value(
         0.0, "The precision that thresholds aim at; 0: best F1.", changeable=True, ge=0, le=1

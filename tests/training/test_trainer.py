@@ -1,14 +1,8 @@
-"""The optimiser step: micro-batches, memory that runs out, several processes."""
-
-import os
-import subprocess
-import sys
-from pathlib import Path
+"""The optimiser step: micro-batches, memory that runs out, learning rates."""
 
 import numpy as np
 import pytest
 import torch
-from transformers import TrainerCallback
 
 from toxlib.data import tokens
 from toxlib.recipes import get_recipe
@@ -125,44 +119,6 @@ def test_memory_too_short_for_one_comment_is_an_error(checkpoints, tmp_path, mon
     _short_of_memory(trainer, monkeypatch, rows=0)
     with pytest.raises(torch.OutOfMemoryError):
         trainer.training_step(classifier, batch)
-
-
-class _KeepGradients(TrainerCallback):
-    """Saves the gradients of the one step, clipped as they are."""
-
-    def __init__(self, path):
-        self.path = path
-
-    def on_pre_optimizer_step(self, args, state, control, model, **kwargs):
-        torch.save(_gradients(getattr(model, "module", model)), self.path)
-
-
-def train_one_step(folder, checkpoint) -> None:
-    """Train on all 128 comments in one step, in as many processes as there are."""
-    trainer, _, _ = _trainer(folder, checkpoint, "epochs=1 micro_batch_tokens=100")
-    trainer.add_callback(_KeepGradients(folder / "gradients.pt"))
-    trainer.train()
-    assert trainer.state.global_step == 1
-
-
-@pytest.mark.parametrize("kind", ["roberta", "longformer"])
-def test_two_processes_have_the_gradients_of_one(checkpoints, tmp_path, kind):
-    script = (
-        "import os, sys, torch; from pathlib import Path\n"
-        "torch.set_num_threads(1)\n"
-        "from test_trainer import train_one_step\n"
-        "train_one_step(Path(sys.argv[1]) / os.environ['RANK'], sys.argv[2])\n"
-    )
-    (tmp_path / "parallel.py").write_text(script)
-    command = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node=2"]
-    command += [tmp_path / "parallel.py", tmp_path, checkpoints[kind]]
-    environment = os.environ | {"PYTHONPATH": str(Path(__file__).parent), "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(list(map(str, command)), env=environment, capture_output=True, text=True)
-    assert done.returncode == 0, done.stderr[-2000:]
-    train_one_step(tmp_path / "alone", checkpoints[kind])
-    expected = torch.load(tmp_path / "alone" / "gradients.pt")
-    for rank in "01":
-        _assert_same(torch.load(tmp_path / rank / "gradients.pt"), expected)
 
 
 @pytest.mark.parametrize("kind", ["bert", "distilbert", "longformer"])

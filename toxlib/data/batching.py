@@ -19,13 +19,18 @@ def default_token_budget(model: PreTrainedModel) -> int:
     return CPU_BUDGET_PADDED if getattr(model, "computes_padding", True) else CPU_BUDGET_UNPADDED
 
 
-def micro_batches(lengths: Sequence[int], token_budget: int) -> list[np.ndarray]:
+def micro_batches(
+    lengths: Sequence[int], token_budget: int, share: int = 0, shares: int = 1
+) -> list[np.ndarray]:
     """Group B comments by length in tokens; return the positions of each group's comments.
 
     A group has at most `token_budget` tokens, padding counted; a longer comment gets a group of
     its own. The longest comments come first, so that a lack of memory shows at once.
+
+    Several processes each group one of `shares` shares of the comments. All shares have about as
+    many long comments; one is empty if there are fewer comments than shares.
     """
-    order = np.argsort(-np.asarray(lengths), kind="stable")
+    order = np.argsort(-np.asarray(lengths), kind="stable")[share::shares]
     groups, start = [], 0
     while start < len(order):
         rows = max(1, token_budget // max(1, lengths[order[start]]))

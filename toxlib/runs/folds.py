@@ -1,30 +1,29 @@
-"""Train a run's models fold by fold, and go on where a killed run has stopped.
+"""Train and predict a fold of a run, and go on where a killed run has stopped.
+
+`toxlib.runs.engines` decides in which processes the folds of a run are trained.
 
 A fold's model is trained once its record, training.json, is written, and finished once all of its
 predictions are written too. What is done is not done again.
 """
 
 import hashlib
-import os
+import math
 import shutil
 import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
-import torch
-from joblib.externals.loky.process_executor import TerminatedWorkerError
 from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from toxlib import files
 from toxlib.errors import InputError
 from toxlib.progress import progress
-from toxlib.recipes import Recipe, affects_training
-from toxlib.runs.lock import end_with, lock
+from toxlib.recipes import affects_training
+from toxlib.runs.lock import lock
 from toxlib.runs.predictions import OWN, TEST
 from toxlib.runs.run import Run, set_up_display
 from toxlib.training import checkpoints, machine
@@ -34,24 +33,6 @@ from toxlib.training.linear import LINEAR, LinearModels
 from toxlib.training.resume import claim_work_folder
 
 LINEAR_FOLDER = "linear"
-
-
-def train_folds(run: Run) -> list[dict]:
-    """Train the encoder on each fold that needs it, and predict. Returns the folds' records."""
-    lock(run.folder)
-    jobs, threads = folds_side_by_side(run.recipe), threads_per_fold(run.recipe)
-    train = joblib.delayed(_train_fold)
-    try:
-        workers = joblib.Parallel(jobs, initializer=end_with, initargs=(os.getpid(),))
-        workers(train(run, fold, jobs, threads) for fold in unfinished(run))
-    except TerminatedWorkerError:
-        fault = "a process that trained a fold was killed, most likely for lack of memory"
-        remedy = "set jobs=1 or a smaller micro_batch_tokens and start again, to go on from there"
-        raise InputError(f"{run.folder}: {fault}; {remedy}") from None
-    for fold in run.split.folds:
-        files.remove(_work_path(run, fold))
-    run.predictions().join_folds()
-    return run.predictions().records()
 
 
 def fit_linear_folds(run: Run) -> list[dict]:
@@ -103,17 +84,6 @@ def is_trained(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> bool:
     return True
 
 
-def folds_side_by_side(recipe: Recipe) -> int:
-    """Return how many folds are trained at the same time; 1 on a GPU, which they would share."""
-    most = 1 if torch.cuda.is_available() else torch.get_num_threads()
-    return min(recipe.jobs, recipe.folds, most)
-
-
-def threads_per_fold(recipe: Recipe) -> int:
-    """Return the CPU threads of each fold. Their number changes the last digits of results."""
-    return max(1, torch.get_num_threads() // folds_side_by_side(recipe))
-
-
 def train_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray]:
     """Return the comments and labels, (n, L), that the fold's model is trained on."""
     rows = run.split.trained_on(fold)
@@ -132,8 +102,12 @@ def validation_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray] | None:
 
 
 def work_folder(run: Run, fold: int) -> Path:
-    """Make the folder for tokens and checkpoints; it is removed when the fold is finished."""
-    return claim_work_folder(_work_path(run, fold), _trained_by(run, fold))
+    """Make the folder for tokens and checkpoints; it is removed when the fold is finished.
+
+    Checkpoints of another number of processes are not used: they lack states of random numbers.
+    """
+    source = _trained_by(run, fold) | {"processes": machine.this_process().num_processes}
+    return claim_work_folder(_work_path(run, fold), source)
 
 
 def keep_model(run: Run, fold: int, trained: Finetuned, side_by_side: int = 1) -> None:
@@ -144,7 +118,8 @@ def keep_model(run: Run, fold: int, trained: Finetuned, side_by_side: int = 1) -
     forget(run, fold)
     model = trained.model, trained.tokenizer
     checkpoints.save_trained(*model, run.fold_folder(fold) / "model")
-    cost = trained.cost | {"folds_side_by_side": side_by_side}
+    processes = machine.this_process().num_processes
+    cost = trained.cost | {"folds_side_by_side": side_by_side, "processes": processes}
     _write_records(run, fold, (OWN,), {"history": trained.history, "cost": cost})
     files.remove(_work_path(run, fold))
 
@@ -157,11 +132,17 @@ def forget(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> None:
     files.remove(run.fold_folder(fold) / ("model" if OWN in names else LINEAR_FOLDER))
 
 
+def remove_work(run: Run) -> None:
+    """Delete the folders of tokens and checkpoints of all folds."""
+    for fold in run.split.folds:
+        files.remove(_work_path(run, fold))
+
+
 def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, float]:
     """Add up the seconds of all folds.
 
     `model_seconds` is the elapsed time, linear models included. `peak_memory_gb` is the largest
-    peak of a fold, times the folds that were trained at the same time.
+    peak of a fold's processes, times the folds that were trained at the same time.
     """
     costs = pd.DataFrame([record["cost"] for record in records])
     linear = pd.DataFrame([record["cost"] for record in linear_records]).to_numpy().sum()
@@ -181,16 +162,24 @@ def copy_linear(source: Path, target: Path) -> None:
             shutil.copytree(folder, target / folder.relative_to(source), dirs_exist_ok=True)
 
 
-def _train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
-    """Train one fold and predict; it may run in a new process, so it sets up what that needs."""
+def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
+    """Train one fold, unless that is done, and predict its rows.
+
+    Under torchrun, all processes call this function: they train together, each predicts a share
+    of the comments, and the main process writes.
+    """
     set_up_display()
+    process = machine.this_process()
     with machine.threads(threads):
         if not is_trained(run, fold):
             print(f"Fold {fold}: {run.split.trained_on(fold).sum()} comments", flush=True)
             data = train_rows(run, fold), validation_rows(run, fold)
-            work, ids = work_folder(run, fold), train_ids(run, fold)
+            with process.main_process_first():
+                work, ids = work_folder(run, fold), train_ids(run, fold)
             trained = finetune(run.recipe, run.label_names, *data, work, ids)
-            keep_model(run, fold, trained, side_by_side)
+            if process.is_main_process:
+                keep_model(run, fold, trained, side_by_side)
+            process.wait_for_everyone()
         model, tokenizer = checkpoints.load_trained(run.fold_folder(fold) / "model")
         model = model.to(machine.default_device())
         how = {
@@ -210,36 +199,47 @@ def _predict_fold(run: Run, fold: int, names: Sequence[str], predict: Callable) 
     """Predict and write the fold's held-out rows, the rows set aside for it, and the test rows.
 
     `predict` maps n comments to {name of the predictions: probabilities, (n, L)}. Its results are
-    kept in shards until all are written, so that a killed run does not compute them again. The
-    predictions are written after the record's seconds, because they make the fold finished.
+    kept in shards until all are written, so that a killed run does not compute them again. Each
+    process predicts some of the shards, and the main process writes. The predictions are written
+    after the record's seconds, because they make the fold finished.
     """
-    start, shards = time.perf_counter(), _shards_path(run, fold, names)
-    scores: dict[str, dict[str, np.ndarray]] = {}
-    for kind in run.predictions().kinds(fold):
-        texts = run.test_texts if kind == TEST else run.texts(run.predictions().rows(kind, fold))
-        parts = [
-            _shard(shards / f"{kind}-{row}.safetensors", predict, texts[row : row + CHUNK])
-            for row in range(0, len(texts), CHUNK)
-        ]
-        scores[kind] = {name: np.concatenate([part[name] for part in parts]) for name in names}
+    start, process = time.perf_counter(), machine.this_process()
+    kinds, shards = run.predictions().kinds(fold), _shards_path(run, fold, names)
+    paths = {kind: _predict_shards(run, kind, fold, shards, predict) for kind in kinds}
+    process.wait_for_everyone()
+    if not process.is_main_process:
+        return
     for name in names:
         record = run.predictions(name).record(fold)
         record["cost"]["prediction_seconds"] = time.perf_counter() - start
         files.write_json(run.predictions(name).done_path(fold), record)
-        for kind, by_name in scores.items():
-            run.predictions(name).write(kind, by_name[name], fold)
+        for kind in kinds:
+            scores = np.concatenate([load_file(path)[name] for path in paths[kind]])
+            run.predictions(name).write(kind, scores, fold)
     files.remove(shards)
 
 
-def _shard(path: Path, predict: Callable, texts: list[str]) -> dict[str, np.ndarray]:
-    """Return the predictions in a shard; if it is missing or damaged, predict and write it."""
+def _predict_shards(run: Run, kind: str, fold: int, folder: Path, predict: Callable) -> list[Path]:
+    """Predict this process's share of the shards of a kind; return the paths of all its shards."""
+    texts = run.test_texts if kind == TEST else run.texts(run.predictions().rows(kind, fold))
+    process = machine.this_process()
+    rows = min(CHUNK, math.ceil(len(texts) / process.num_processes))
+    starts = range(0, len(texts), rows)
+    paths = [folder / f"{kind}-{start}-{rows}.safetensors" for start in starts]
+    for number, (path, start) in enumerate(zip(paths, starts, strict=True)):
+        if number % process.num_processes == process.process_index and not _is_whole(path):
+            parts = predict(texts[start : start + rows])
+            parts = {name: np.ascontiguousarray(part) for name, part in parts.items()}
+            with files.replacing(path) as temporary:
+                save_file(parts, temporary)
+    return paths
+
+
+def _is_whole(shard: Path) -> bool:
     try:
-        return load_file(path)
+        return bool(load_file(shard))
     except (OSError, SafetensorError):
-        parts = predict(texts)
-    with files.replacing(path) as temporary:
-        save_file({name: np.ascontiguousarray(part) for name, part in parts.items()}, temporary)
-    return parts
+        return False
 
 
 def _write_records(run: Run, fold: int, names: Sequence[str], record: dict) -> None:

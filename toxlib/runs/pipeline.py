@@ -21,7 +21,8 @@ from toxlib.parameters import Overrides
 from toxlib.progress import format_seconds
 from toxlib.recipes import BLENDS, get_recipe
 from toxlib.runs.blending import open_blend
-from toxlib.runs.folds import copy_linear, folds_side_by_side
+from toxlib.runs.engines import folds_side_by_side
+from toxlib.runs.folds import copy_linear
 from toxlib.runs.lock import locked
 from toxlib.runs.report import write_report
 from toxlib.runs.run import Run, open_run, read_record, reopen, run_folder, set_up_display

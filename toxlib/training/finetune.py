@@ -1,6 +1,5 @@
 """Fine-tune a classifier by a recipe with transformers' Trainer."""
 
-import os
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -9,6 +8,7 @@ from pathlib import Path
 import datasets
 import numpy as np
 import torch
+from accelerate.utils import broadcast_object_list, gather_object
 from transformers import (
     DataCollatorWithPadding,
     EvalPrediction,
@@ -26,7 +26,12 @@ from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.progress import format_seconds
 from toxlib.recipes import Recipe
 from toxlib.training import checkpoints, resume
-from toxlib.training.machine import best_precision, default_device, peak_memory_bytes
+from toxlib.training.machine import (
+    best_precision,
+    default_device,
+    peak_memory_bytes,
+    this_process,
+)
 from toxlib.training.trainer import MicroBatchTrainer, ProgressBar
 
 
@@ -50,6 +55,8 @@ def finetune(
 ) -> Finetuned:
     """Load the recipe's checkpoint and fine-tune it. The same steps stand in notebook 03.
 
+    Under torchrun, all processes call this function, and all return the same model.
+
     Args:
         training: N comments and their labels, (N, L).
         validation: comments to score after each epoch, and their labels; the epoch with the best
@@ -60,11 +67,15 @@ def finetune(
     """
     model, tokenizer = checkpoints.load_classifier(recipe, label_names)
     texts, labels = training
-    how = recipe.long_texts
-    train_set = tokens.tokenize(texts, tokenizer, work_dir / "train.arrow", labels, ids, how)
-    validation_set = validation and tokens.tokenize(
-        validation[0], tokenizer, work_dir / "validation.arrow", validation[1], long_texts=how
-    )
+    if this_process().is_main_process:
+        how = recipe.long_texts
+        tokens.tokenize(texts, tokenizer, work_dir / "train.arrow", labels, ids, how)
+        if validation:
+            path = work_dir / "validation.arrow"
+            tokens.tokenize(validation[0], tokenizer, path, validation[1], long_texts=how)
+    this_process().wait_for_everyone()
+    train_set = datasets.Dataset.from_file(str(work_dir / "train.arrow"))
+    validation_set = validation and datasets.Dataset.from_file(str(work_dir / "validation.arrow"))
     trainer = make_trainer(model, tokenizer, train_set, validation_set, recipe, work_dir)
     return run_training(trainer)
 
@@ -107,13 +118,11 @@ def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> Tr
     strategy = "epoch" if choose_epoch else "no"
     device = default_device()
     precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
-    # Under torchrun there is one process per device, else one process for all devices.
-    devices = int(os.environ.get("WORLD_SIZE", max(1, torch.cuda.device_count())))
-    return TrainingArguments(
+    arguments = TrainingArguments(
         output_dir=str(work_dir / "checkpoints"),
         use_cpu=device.type == "cpu",  # Trainer refuses bf16 on a CPU without it
         num_train_epochs=recipe.epochs,
-        per_device_train_batch_size=max(1, recipe.batch_size // devices),
+        per_device_train_batch_size=recipe.batch_size,  # each process takes a share of it
         per_device_eval_batch_size=256,
         learning_rate=recipe.learning_rate,
         lr_scheduler_type=recipe.schedule,
@@ -135,20 +144,25 @@ def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> Tr
         label_names=["labels"],  # the signature of the head `cls4` has no such argument
         seed=recipe.seed,
         dataloader_pin_memory=device.type == "cuda",
+        ddp_broadcast_buffers=False,  # buffers never change; processes differ in forward passes
     )
+    if arguments.n_gpu > 1:
+        arguments._n_gpu = 1  # Trainer would split batches over all GPUs of this process
+    return arguments
 
 
 def run_training(trainer: MicroBatchTrainer) -> Finetuned:
     """Predict and print how long the training will take, and train.
 
     If the training was killed before, it goes on from its last whole checkpoint. The checkpoints
-    stay where they are until the caller has saved the model.
+    stay where they are until the caller has saved the model. Under torchrun, no process returns
+    before all have read the best epoch's checkpoint.
 
     Raises:
         InputError: if the loss is not finite, or the best epoch's checkpoint is gone.
     """
     set_seed(trainer.args.seed)
-    predicted = predict_seconds(trainer)
+    (predicted,) = broadcast_object_list([predict_seconds(trainer)])
     print(f"Predicted training time: {format_seconds(predicted)}", flush=True)
     checkpoint, content = resume.last_whole_checkpoint(Path(trainer.args.output_dir))
     if checkpoint:
@@ -159,10 +173,11 @@ def run_training(trainer: MicroBatchTrainer) -> Finetuned:
     trainer.add_callback(saver)
     trainer.train(resume_from_checkpoint=str(checkpoint) if checkpoint else None)
     resume.check_best_epoch(trainer)
+    trainer.accelerator.wait_for_everyone()
     cost = {
         "predicted_seconds": predicted,
         "training_seconds": saver.seconds,
-        "peak_memory_gb": peak_memory_bytes() / 1e9,
+        "peak_memory_gb": sum(gather_object([peak_memory_bytes()])) / 1e9,
     }
     return Finetuned(trainer.model, trainer.processing_class, trainer.state.log_history, cost)
 

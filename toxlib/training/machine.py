@@ -5,9 +5,11 @@ import platform
 import re
 import time
 from collections.abc import Iterator
+from datetime import timedelta
 from pathlib import Path
 
 import torch
+from accelerate import PartialState
 from torch.nn import functional as F
 
 from toxlib.recipes import Recipe
@@ -19,6 +21,18 @@ PRODUCTS = ((2048, 768, 3072), (4096, 768, 3072), (2048, 2048, 2048))
 def default_device() -> torch.device:
     """Return the first CUDA device if there is one, else the CPU."""
     return torch.device("cuda" if torch.cuda.is_available() else "cpu")
+
+
+def this_process() -> PartialState:
+    """Return which process this is among those that torchrun has started, or the only one.
+
+    Processes wait for each other for up to a day, because one may tokenise a large file. torchrun
+    ends all of them as soon as one has died.
+
+    >>> this_process().is_main_process, this_process().num_processes
+    (True, 1)
+    """
+    return PartialState(cpu=default_device().type == "cpu", timeout=timedelta(days=1))
 
 
 def best_precision(device: torch.device) -> str:

@@ -16,13 +16,8 @@ from toxlib.errors import InputError
 
 WHOLE = "whole.json"
 """The last file of a checkpoint: the digests of its files, seconds so far, and token budget."""
-NEEDED = {
-    "model.safetensors",
-    "optimizer.pt",
-    "scheduler.pt",
-    "rng_state.pth",
-    "trainer_state.json",
-}
+NEEDED = {"model.safetensors", "optimizer.pt", "scheduler.pt", "trainer_state.json"}
+"""Besides these, each process has a file with the states of its random numbers."""
 MINUTES = 10
 """The time between two checkpoints if the recipe does not set `checkpoint_steps`."""
 
@@ -50,6 +45,7 @@ class StepCheckpoints(TrainerCallback):
             control.should_save = True
 
     def on_save(self, args, state, control, **kwargs):
+        self.trainer.accelerator.wait_for_everyone()  # each process writes a file
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
@@ -107,6 +103,8 @@ def _read_whole(checkpoint: Path) -> dict | None:
     content = _read_or_none(checkpoint / WHOLE)
     digests = (content or {}).get("files")
     if not isinstance(digests, dict) or not set(digests) >= NEEDED:
+        return None
+    if not any(name.startswith("rng_state") for name in digests):
         return None
     paths = {name: checkpoint / name for name in digests}
     if all(p.is_file() and files.sha256(p) == digests[name] for name, p in paths.items()):

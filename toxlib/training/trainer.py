@@ -6,9 +6,13 @@ import re
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import torch
+from accelerate.data_loader import BatchSamplerShard
 from torch.nn import functional as F
-from transformers import PreTrainedModel, ProgressCallback, Trainer
+from torch.utils.data import DataLoader
+from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, Trainer
+from transformers.trainer_utils import EvalLoopOutput
 
 from toxlib.data.batching import batch_lengths, default_token_budget, micro_batches, take_rows
 from toxlib.errors import InputError, show_all
@@ -26,6 +30,9 @@ class MicroBatchTrainer(Trainer):
     A batch is drawn at random, as usual. Inside it, comments are sorted by length and cut into
     micro-batches, each weighted by its share of the comments. The gradient is that of the unsplit
     batch, so grouping by length causes no bias.
+
+    Under torchrun every process draws the same batch and takes its share of the comments, so that
+    batch, gradient, loss and evaluation are those of one process.
     """
 
     def __init__(self, *args, recipe: Recipe, **kwargs):
@@ -112,7 +119,7 @@ class MicroBatchTrainer(Trainer):
 
     def _ids(self, inputs: dict) -> list[str]:
         """Return the ids, or else the row numbers, of comments with a loss that is not finite."""
-        _, logits, _ = self.prediction_step(self.model.eval(), inputs, prediction_loss_only=False)
+        logits = self._logits(inputs)
         losses = F.binary_cross_entropy_with_logits(logits, inputs["labels"], reduction="none")
         bad = ~losses.isfinite().all(dim=1)
         pairs = zip(inputs["input_ids"][bad], inputs["attention_mask"][bad], strict=True)
@@ -124,8 +131,9 @@ class MicroBatchTrainer(Trainer):
 
     def _try_step(self, model, inputs) -> torch.Tensor | None:
         """Return the mean loss, or None if memory ran out and smaller micro-batches may help."""
-        groups = micro_batches(batch_lengths(inputs), self.token_budget)
-        is_sparse = self.args.device.type == "cpu" and self.args.world_size == 1
+        groups = self._groups(inputs)
+        # A model that is wrapped for several processes exchanges dense gradients alone.
+        is_sparse = self.args.device.type == "cpu" and model is self.model
         gradients = embedding_gradients(self.accelerator.unwrap_model(model), is_sparse)
         # One autocast context for all micro-batches casts the weights once per step.
         with gradients, self.accelerator.autocast():
@@ -140,14 +148,18 @@ class MicroBatchTrainer(Trainer):
 
     def _backward(self, model, inputs, groups) -> torch.Tensor:
         total = torch.zeros((), device=self.args.device)
-        for rows in groups:
+        comments, processes = len(inputs["labels"]), self.args.world_size
+        # A process without a comment takes part in the exchange with a gradient of zero.
+        weights = [len(rows) / comments for rows in groups] or [0.0]
+        groups = groups or [np.zeros(1, dtype=int)]
+        for rows, weight in zip(groups, weights, strict=True):
             waits = rows is not groups[-1]  # processes exchange gradients once per step
             with self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
-                loss = self.compute_loss(model, take_rows(inputs, rows)).mean()
-                loss = loss * (len(rows) / len(inputs["labels"]))
-                self.accelerator.backward(loss)
+                loss = self.compute_loss(model, take_rows(inputs, rows)).mean() * weight
+                # DistributedDataParallel takes the mean over the processes; we need the sum.
+                self.accelerator.backward(loss * processes)
             total += loss.detach()
-        return total
+        return self.accelerator.reduce(total, "sum")
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss of comments; if `return_outputs`, with their logits, (B, L)."""
@@ -155,17 +167,63 @@ class MicroBatchTrainer(Trainer):
         loss = F.binary_cross_entropy_with_logits(logits, inputs["labels"])
         return (loss, logits) if return_outputs else loss
 
-    def prediction_step(self, model, inputs, prediction_loss_only, ignore_keys=None):
-        """Return the loss, logits (B, L) and labels (B, L) of a batch, in the batch's order."""
-        inputs = self._prepare_inputs(inputs)
-        labels = inputs["labels"]
-        logits = torch.empty_like(labels)
+    def _groups(self, inputs) -> list[np.ndarray]:
+        """Return the micro-batches of this process's share of a batch."""
+        share = self.args.process_index, self.args.world_size
+        return micro_batches(batch_lengths(inputs), self.token_budget, *share)
+
+    def get_train_dataloader(self) -> DataLoader:
+        """Return Trainer's loader of random batches; every process gets the same batches."""
+        return _whole_batches(super().get_train_dataloader())
+
+    def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
+        """Return Trainer's loader of batches in order; every process gets the same batches."""
+        return _whole_batches(super().get_eval_dataloader(eval_dataset))
+
+    def evaluation_loop(
+        self,
+        dataloader: DataLoader,
+        description: str,
+        prediction_loss_only: bool | None = None,
+        ignore_keys: list[str] | None = None,
+        metric_key_prefix: str = "eval",
+    ) -> EvalLoopOutput:
+        """Score all comments; return logits and labels, (N, L), their loss and metrics.
+
+        Trainer's own loop counts some comments twice if there are several processes, and the last
+        batch's loss like that of a full batch.
+        """
+        self.callback_handler.eval_dataloader = dataloader
+        logits, labels = [], []
+        for batch in dataloader:
+            batch = self._prepare_inputs(batch)
+            logits.append(self._logits(batch).cpu())
+            labels.append(batch["labels"].cpu())
+            event = self.args, self.state, self.control
+            self.control = self.callback_handler.on_prediction_step(*event)
+        logits, labels = torch.cat(logits), torch.cat(labels)
+        metrics = self.compute_metrics(EvalPrediction(logits.numpy(), labels.numpy()))
+        metrics["loss"] = F.binary_cross_entropy_with_logits(logits, labels).item()
+        metrics = {f"{metric_key_prefix}_{name}": value for name, value in metrics.items()}
+        return EvalLoopOutput(logits.numpy(), labels.numpy(), metrics, len(logits))
+
+    def _logits(self, inputs: dict) -> torch.Tensor:
+        """Return the logits of a batch, (B, L) in fp32, in the batch's order."""
+        model = self.model.to(self.args.device).eval()
+        logits = torch.zeros_like(inputs["labels"])
         with torch.no_grad(), self.accelerator.autocast():
-            for rows in micro_batches(batch_lengths(inputs), self.token_budget):
+            for rows in self._groups(inputs):
                 part, length = take_rows(inputs, rows), self.recipe.max_length
-                logits[rows] = comment_logits(model, part, length, self.token_budget)
-        loss = F.binary_cross_entropy_with_logits(logits, labels)
-        return (loss, None, None) if prediction_loss_only else (loss, logits, labels)
+                logits[rows] = comment_logits(model, part, length, self.token_budget).float()
+        return self.accelerator.reduce(logits, "sum")  # the others' rows are zeros
+
+
+def _whole_batches(loader: DataLoader) -> DataLoader:
+    """Undo that accelerate gives each process other batches."""
+    sampler = loader.batch_sampler
+    if isinstance(sampler, BatchSamplerShard):
+        sampler.num_processes, sampler.process_index, sampler.even_batches = 1, 0, False
+    return loader
 
 
 @contextlib.contextmanager
