@@ -51,8 +51,8 @@ class Recipe:
     max_length: int = _value(512, "The most tokens that the model reads at once.", ge=8)
     long_texts: Literal["truncate", "windows"] = _value(
         "truncate",
-        "Longer comments are cut to max_length tokens, or read in windows of max_length tokens, "
-        "each of which shares a quarter with the next; a label's largest logit counts.",
+        "truncate: longer comments are cut. windows: they are read in windows of max_length "
+        "tokens, each of which shares a quarter with the next; a label's largest score counts.",
     )
     attention_window: int = _value(512, "Tokens in a Longformer's attention window.", ge=2)
     lengthen_to: int = _value(
