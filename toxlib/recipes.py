@@ -48,7 +48,12 @@ class Recipe:
         ..., f"The encoder: a folder, a name on the hub, or the installed {BUNDLED_MINILM}."
     )
     revision: str = _value("", "The commit of the hub checkpoint; empty for a local folder.")
-    max_length: int = _value(512, "Longer comments are cut to this many tokens.", ge=8)
+    max_length: int = _value(512, "The most tokens that the model reads at once.", ge=8)
+    long_texts: Literal["truncate", "windows"] = _value(
+        "truncate",
+        "truncate: longer comments are cut. windows: they are read in windows of max_length "
+        "tokens, each of which shares a quarter with the next; a label's largest score counts.",
+    )
     attention_window: int = _value(512, "Tokens in a Longformer's attention window.", ge=2)
     lengthen_to: int = _value(
         0, "Make the encoder a Longformer that reads this many tokens; 0 leaves it as it is.", ge=0

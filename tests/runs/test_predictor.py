@@ -12,6 +12,8 @@ from scipy.special import expit, logit
 import toxlib
 from toxlib.__main__ import main
 from toxlib.errors import InputError
+from toxlib.training.checkpoints import load_trained
+from toxlib.training.inference import predict_probabilities
 
 
 @pytest.fixture(params=["plain", "folds", "blend"])
@@ -26,6 +28,25 @@ def test_scores_are_the_runs_own(folder):
     own = pd.read_csv(folder / "test_predictions.csv")[run.label_names]
     assert own["toxic"].nunique() > 10
     assert np.abs(scores.to_numpy() - own.to_numpy()).max() < 1e-6
+
+
+def test_long_texts_are_read_as_the_recipe_says(finished, tmp_path):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    record = json.loads((copy / "run.json").read_text())
+    record["recipe"]["long_texts"] = "windows"
+    (copy / "run.json").write_text(json.dumps(record))
+    texts = ["tram " * 100 + "you idiot", "tram " * 100, "tram"]
+    model, tokenizer = load_trained(copy / "model")
+    for folder, how in ((finished, "truncate"), (copy, "windows")):
+        scores = toxlib.load(folder).predict(texts).to_numpy()
+        expected = predict_probabilities(model, tokenizer, texts, long_texts=how)
+        assert np.allclose(scores, expected, atol=1e-6)
+        assert (np.abs(scores[0] - scores[1]).max() < 1e-6) == (how == "truncate")
+        (tmp_path / "texts.csv").write_text("comment_text\n" + "\n".join(texts) + "\n")
+        command = ["predict", str(folder), str(tmp_path / "texts.csv")]
+        assert main([*command, "-o", str(tmp_path / "scores.csv")]) == 0
+        written = pd.read_csv(tmp_path / "scores.csv").iloc[:, 1:]
+        assert np.allclose(written, scores, atol=1e-6)
 
 
 def test_decisions_follow_the_thresholds(folder, small_dir, tmp_path):

@@ -2,6 +2,7 @@
 
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,8 +12,8 @@ import toxlib
 from toxlib import files
 from toxlib.data import splits
 from toxlib.errors import InputError
-from toxlib.recipes import get_recipe
-from toxlib.runs.folds import unfinished
+from toxlib.recipes import change, get_recipe
+from toxlib.runs.folds import is_trained, unfinished
 
 
 def _open(small_dir, folder, overrides=""):
@@ -46,6 +47,18 @@ def test_a_claim_that_was_cut_off_is_made_again(small_dir, tmp_path):
     other.claim()
     assert isinstance(other.split, splits.KFold)
     assert list(other.split.folds) == [0, 1]
+
+
+def test_a_fold_trained_before_a_value_existed_was_trained_by_its_default(finished, tmp_path):
+    copy = shutil.copytree(finished, tmp_path / "copy")
+    for name, found in (("run.json", "recipe"), ("training.json", "trained_by")):
+        content = json.loads((copy / name).read_text())
+        assert content[found].pop("long_texts") == "truncate"
+        (copy / name).write_text(json.dumps(content))
+    run = toxlib.reopen(copy)
+    assert is_trained(run, 0)
+    with pytest.raises(InputError, match="other values of long_texts"):
+        is_trained(dataclasses.replace(run, recipe=change(run.recipe, "long_texts=windows")), 0)
 
 
 def test_reopening_takes_values_that_do_not_affect_training(small_dir, tmp_path):

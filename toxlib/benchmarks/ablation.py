@@ -154,7 +154,11 @@ def _train_once(rows: Rows, recipe: Recipe, path: Path, jobs: int) -> None:
         trained = finetune(recipe, rows.label_names, rows.training, None, work)
         start = time.perf_counter()
         probabilities = predict_probabilities(
-            trained.model, trained.tokenizer, rows.held_out_texts, recipe.precision
+            trained.model,
+            trained.tokenizer,
+            rows.held_out_texts,
+            recipe.precision,
+            long_texts=recipe.long_texts,
         )
     seconds = trained.cost["training_seconds"] + time.perf_counter() - start
     with files.replacing(path) as temporary, temporary.open("wb") as file:

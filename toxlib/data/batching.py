@@ -42,12 +42,13 @@ def micro_batches(
 def take_rows(batch: dict[str, torch.Tensor], rows: np.ndarray) -> dict[str, torch.Tensor]:
     """Take some comments of a right-padded batch, without the columns where all have padding.
 
-    The batch has `labels`, (B, L), `attention_mask`, (B, T), and other tensors per token.
+    The batch has `attention_mask`, (B, T), and other tensors per token, and perhaps `labels`,
+    (B, L).
     """
-    index = torch.as_tensor(rows, device=batch["labels"].device)
+    index = torch.as_tensor(rows, device=batch["attention_mask"].device)
     longest = int(batch["attention_mask"][index].sum(dim=1).max())
-    taken = {name: values[index, :longest] for name, values in batch.items() if name != "labels"}
-    return taken | {"labels": batch["labels"][index]}
+    ends = {name: None if name == "labels" else longest for name in batch}
+    return {name: values[index, : ends[name]] for name, values in batch.items()}
 
 
 def batch_lengths(batch: dict[str, torch.Tensor]) -> list[int]:

@@ -1,5 +1,6 @@
 """Tokenise comments once, in batches, into a memory-mapped data set."""
 
+import itertools
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -7,7 +8,11 @@ import numpy as np
 from datasets import Dataset, disable_progress_bars
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from toxlib.errors import InputError
 from toxlib.progress import progress
+
+MOST_TOKENS = 8192
+"""The most tokens in a comment's windows in training: half of `batching.GPU_BUDGET`."""
 
 
 def tokenize(
@@ -16,8 +21,12 @@ def tokenize(
     path: Path,
     labels: np.ndarray,
     ids: Sequence[str] | None = None,
+    long_texts: str = "truncate",
 ) -> Dataset:
-    """Tokenise N comments, cut at `tokenizer.model_max_length`, into the Arrow file `path`.
+    """Tokenise N comments by `encode` into the Arrow file `path`.
+
+    With long_texts="windows", a comment has at most `MOST_TOKENS` tokens in its windows, so that
+    it fits in memory in training; of a longer comment, evenly spaced windows are kept.
 
     The rows have `input_ids`, `length` (in tokens) and `labels`, (N, L), as floats, which binary
     cross-entropy needs, and `id` if ids are given. They are mapped from the file, so that memory
@@ -30,19 +39,81 @@ def tokenize(
     path.parent.mkdir(parents=True, exist_ok=True)
     with progress(total=len(texts), description="Tokenise") as bar:
 
-        def encode(batch: dict[str, list]) -> dict[str, list]:
-            encoded = tokenizer(batch["text"], truncation=True)["input_ids"]
+        def encode_batch(batch: dict[str, list]) -> dict[str, list]:
+            encoded = encode(batch["text"], tokenizer, long_texts, most_tokens=MOST_TOKENS)
             bar.update(len(encoded))
             return {"input_ids": encoded, "length": [len(row) for row in encoded]}
 
         return Dataset.from_dict(columns).map(
-            encode,
+            encode_batch,
             batched=True,
             remove_columns=["text"],
             cache_file_name=str(path),
             load_from_cache_file=False,
-            new_fingerprint=path.stem,  # the default would pickle `encode` and its bar
+            new_fingerprint=path.stem,  # the default would pickle `encode_batch` and its bar
         )
+
+
+def encode(
+    texts: list[str],
+    tokenizer: Tokenizer,
+    long_texts: str = "truncate",
+    max_length: int | None = None,
+    most_tokens: int | None = None,
+) -> list[list[int]]:
+    """Return the token ids of each comment, special tokens included.
+
+    A comment of more than `max_length` tokens is cut there if `long_texts` is "truncate". If it is
+    "windows", its row holds overlapping windows, one after the other, each with its own special
+    tokens. All windows but the last have `max_length` tokens, and each begins with the last
+    `overlap(max_length)` tokens of the window before it. Time is linear in the text's length.
+
+    Args:
+        max_length: None follows the tokenizer's `model_max_length`.
+        most_tokens: keep at most as many of a comment's windows as have this many tokens together,
+            but at least 2, evenly spaced from the first to the last. None keeps all.
+    """
+    length = max_length or tokenizer.model_max_length
+    how = {"truncation": True, "max_length": length}
+    if long_texts == "truncate":
+        return tokenizer(texts, **how)["input_ids"]
+    encoded = tokenizer(texts, **how, return_overflowing_tokens=True, stride=overlap(length))
+    windows: list[list[list[int]]] = [[] for _ in texts]
+    for row, ids in zip(encoded["overflow_to_sample_mapping"], encoded["input_ids"], strict=True):
+        windows[row].append(ids)
+    most = max(2, most_tokens // length) if most_tokens else None
+    return [list(itertools.chain(*_evenly_spaced(of_text, most))) for of_text in windows]
+
+
+def overlap(max_length: int) -> int:
+    """Return how many tokens a window shares with the next one: a quarter of its length."""
+    return max_length // 4
+
+
+def check_windows(tokenizer: Tokenizer, name: str) -> None:
+    """Check that `encode` can cut windows of `tokenizer.model_max_length` tokens.
+
+    Raises:
+        InputError: if the tokenizer is a slow one, or a window has no room for text that the
+            window before it does not have.
+    """
+    fault, length = f"{name}: long_texts=windows", tokenizer.model_max_length
+    if not tokenizer.is_fast:
+        remedy = "add a tokenizer.json to the checkpoint, or set long_texts=truncate"
+        raise InputError(f"{fault} needs a fast tokenizer, and this one is slow; {remedy}")
+    special = tokenizer.num_special_tokens_to_add()
+    if special + overlap(length) >= length:
+        enough = next(n for n in itertools.count(length) if special + overlap(n) < n)
+        shared = f"{special} special tokens and {overlap(length)} of the window before it"
+        remedy = f"set max_length={enough} or more"
+        raise InputError(f"{fault}: a window of {length} tokens is full with {shared}; {remedy}")
+
+
+def _evenly_spaced(windows: list[list[int]], most: int | None) -> list[list[int]]:
+    """Return all windows, or `most` of them from the first to the last."""
+    if most is None or len(windows) <= most:
+        return windows
+    return [windows[i] for i in np.linspace(0, len(windows) - 1, most).round().astype(int)]
 
 
 def token_lengths(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:

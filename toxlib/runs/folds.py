@@ -22,7 +22,7 @@ from safetensors.numpy import load_file, save_file
 from toxlib import files
 from toxlib.errors import InputError
 from toxlib.progress import progress
-from toxlib.recipes import affects_training
+from toxlib.recipes import FIELDS, affects_training
 from toxlib.runs.lock import lock
 from toxlib.runs.predictions import OWN, TEST
 from toxlib.runs.run import Run, set_up_display
@@ -73,8 +73,10 @@ def is_trained(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> bool:
     if not model.is_dir() or not all(p.done_path(fold).exists() for p in kept):
         return False
     expected = files.as_json(_trained_by(run, fold, names))
+    defaults = {key: field.default for key, field in FIELDS.items()}
     for predictions in kept:
-        found = predictions.record(fold)["trained_by"]
+        # A record from before a recipe value existed was trained by what is its default now.
+        found = defaults | predictions.record(fold)["trained_by"]
         changed = [key for key in expected if found.get(key) != expected[key]]
         if changed:
             path = predictions.done_path(fold)
@@ -182,11 +184,15 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
             process.wait_for_everyone()
         model, tokenizer = checkpoints.load_trained(run.fold_folder(fold) / "model")
         model = model.to(machine.default_device())
-        how = run.recipe.precision, run.recipe.micro_batch_tokens
+        how = {
+            "precision": run.recipe.precision,
+            "token_budget": run.recipe.micro_batch_tokens,
+            "long_texts": run.recipe.long_texts,
+        }
 
         def predict(texts: list[str]) -> dict[str, np.ndarray]:
             with progress(total=len(texts), description="Predict") as bar:
-                return {OWN: predict_probabilities(model, tokenizer, texts, *how, bar)}
+                return {OWN: predict_probabilities(model, tokenizer, texts, bar=bar, **how)}
 
         _predict_fold(run, fold, (OWN,), predict)
 

@@ -197,8 +197,14 @@ class _Models:
 
     def predict(self, texts: list[str], bar: tqdm) -> dict[str, np.ndarray]:
         """Return {name of the predictions: probabilities, (N, L), averaged over the folds}."""
-        how = (self.recipe.precision, self.recipe.micro_batch_tokens, bar)
-        encoded = [predict_probabilities(*encoder, texts, *how) for encoder in self.encoders]
+        how = {
+            "precision": self.recipe.precision,
+            "token_budget": self.recipe.micro_batch_tokens,
+            "long_texts": self.recipe.long_texts,
+        }
+        encoded = [
+            predict_probabilities(*encoder, texts, bar=bar, **how) for encoder in self.encoders
+        ]
         by_fold = [{OWN: probabilities} for probabilities in encoded]
         for fold, models in enumerate(self.linear):
             by_fold[fold] |= models.predict(texts)

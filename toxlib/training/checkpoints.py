@@ -20,6 +20,7 @@ from transformers import (
 from transformers.models.auto.tokenization_auto import get_tokenizer_config
 
 from toxlib import files
+from toxlib.data import tokens
 from toxlib.errors import InputError
 from toxlib.longformer import heads
 from toxlib.longformer.lengthen import lengthen
@@ -112,7 +113,8 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     The length is saved too, so that transformers' `pipeline` cuts there with `truncation=True`.
 
     Raises:
-        InputError: if there is none, or if it does not fit the checkpoint's model.
+        InputError: if there is none, if it does not fit the checkpoint's model, or if it cannot
+            cut windows and the recipe wants them.
     """
     config = _load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
     tokenizer = _load(AutoTokenizer.from_pretrained, recipe, trust_remote_code=False)
@@ -120,6 +122,8 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     model_files.check_tokenizer(tokenizer, config, name, COPY_TOKENIZER)
     tokenizer.model_max_length = recipe.max_length
     tokenizer.padding_side = tokenizer.truncation_side = "right"
+    if recipe.long_texts == "windows":
+        tokens.check_windows(tokenizer, name)
     return tokenizer
 
 

@@ -68,9 +68,11 @@ def finetune(
     model, tokenizer = checkpoints.load_classifier(recipe, label_names)
     texts, labels = training
     if this_process().is_main_process:
-        tokens.tokenize(texts, tokenizer, work_dir / "train.arrow", labels, ids)
+        how = recipe.long_texts
+        tokens.tokenize(texts, tokenizer, work_dir / "train.arrow", labels, ids, how)
         if validation:
-            tokens.tokenize(validation[0], tokenizer, work_dir / "validation.arrow", validation[1])
+            path = work_dir / "validation.arrow"
+            tokens.tokenize(validation[0], tokenizer, path, validation[1], long_texts=how)
     this_process().wait_for_everyone()
     train_set = datasets.Dataset.from_file(str(work_dir / "train.arrow"))
     validation_set = validation and datasets.Dataset.from_file(str(work_dir / "validation.arrow"))

@@ -7,10 +7,12 @@ import torch
 from tqdm import tqdm
 from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
+from toxlib.data import tokens
 from toxlib.data.batching import default_token_budget, micro_batches
 from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.training.machine import autocast
+from toxlib.training.windows import comment_logits
 
 CHUNK = 8192
 """Comments that are tokenised and sorted together, which bounds the memory for large files."""
@@ -24,6 +26,7 @@ def predict_probabilities(
     token_budget: int = 0,
     bar: tqdm | None = None,
     max_length: int | None = None,
+    long_texts: str = "truncate",
 ) -> np.ndarray:
     """Return the sigmoid score of each comment and label, (N, L) float32, in the order of `texts`.
 
@@ -34,10 +37,13 @@ def predict_probabilities(
         precision: "auto" follows the device.
         token_budget: the most padded tokens per forward pass; 0 follows the device.
         bar: a progress bar to advance; without one, a new one is shown.
-        max_length: where comments are cut; None follows the tokenizer's `model_max_length`.
+        max_length: the most tokens that the model reads at once; None follows the tokenizer's
+            `model_max_length`.
+        long_texts: longer comments are cut ("truncate") or read in all of their "windows".
     """
     model = model.eval()
     budget = token_budget or default_token_budget(model)
+    length = max_length or tokenizer.model_max_length
     probabilities = np.empty((len(texts), model.config.num_labels), dtype=np.float32)
     shown = nullcontext(bar)
     if bar is None:
@@ -45,10 +51,10 @@ def predict_probabilities(
     with torch.inference_mode(), autocast(model.device, precision), shown as bar:
         for start in range(0, len(texts), CHUNK):
             chunk = texts[start : start + CHUNK]
-            ids = tokenizer(chunk, truncation=True, max_length=max_length)["input_ids"]
+            ids = tokens.encode(chunk, tokenizer, long_texts, length)
             for rows in micro_batches([len(row) for row in ids], budget):
                 batch = tokenizer.pad({"input_ids": [ids[i] for i in rows]}, return_tensors="pt")
-                logits = model(**batch.to(model.device)).logits
+                logits = comment_logits(model, batch.to(model.device), length, budget)
                 probabilities[start + rows] = logits.float().sigmoid().cpu().numpy()
                 bar.update(len(rows))
     if not np.isfinite(probabilities).all():

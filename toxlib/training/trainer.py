@@ -19,6 +19,7 @@ from toxlib.errors import InputError, show_all
 from toxlib.progress import progress
 from toxlib.recipes import Recipe
 from toxlib.training.resume import last_whole_checkpoint
+from toxlib.training.windows import comment_logits
 
 LAYER = re.compile(r"\.layers?\.(\d+)\.")
 
@@ -160,6 +161,12 @@ class MicroBatchTrainer(Trainer):
             total += loss.detach()
         return self.accelerator.reduce(total, "sum")
 
+    def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
+        """Return the mean loss of comments; if `return_outputs`, with their logits, (B, L)."""
+        logits = comment_logits(model, inputs, self.recipe.max_length)
+        loss = F.binary_cross_entropy_with_logits(logits, inputs["labels"])
+        return (loss, logits) if return_outputs else loss
+
     def _groups(self, inputs) -> list[np.ndarray]:
         """Return the micro-batches of this process's share of a batch."""
         share = self.args.process_index, self.args.world_size
@@ -206,8 +213,8 @@ class MicroBatchTrainer(Trainer):
         logits = torch.zeros_like(inputs["labels"])
         with torch.no_grad(), self.accelerator.autocast():
             for rows in self._groups(inputs):
-                part = {k: v for k, v in take_rows(inputs, rows).items() if k != "labels"}
-                logits[rows] = model(**part).logits.float()
+                part, length = take_rows(inputs, rows), self.recipe.max_length
+                logits[rows] = comment_logits(model, part, length, self.token_budget).float()
         return self.accelerator.reduce(logits, "sum")  # the others' rows are zeros
 
 
