@@ -127,11 +127,8 @@ def _tiny_run(folder: Path, data_dir: str) -> Run:
 def _trained(folder: Path, data_dir: str, values: str) -> Run:
     run = toxlib.open_run("quick", data_dir, folder, values)
     run.claim()
-    processes, threads = (
-        engines.processes_per_fold(run.recipe),
-        engines.threads_per_process(run.recipe),
-    )
-    engines.run_fold(str(run.folder), 0, processes, threads, 1)
+    how = engines.processes_per_fold(run.recipe), engines.threads_per_process(run.recipe)
+    engines.run_fold(str(run.folder), 0, *how, side_by_side=1)
     run.release()
     return run
 
@@ -142,7 +139,7 @@ def _score(run: Run, folder: Path, size: int, options: list[str]) -> dict[str, f
     with source.open("w", newline="", encoding="utf-8") as file:
         writer = csv.writer(file)
         writer.writerow([run.recipe.id_column, run.recipe.text_column])
-        writer.writerows(zip(range(size), itertools.cycle(run.train_texts)))  # noqa: B905
+        writer.writerows(zip(range(size), itertools.cycle(run.train_texts)))
     command = [sys.executable, "-m", "toxlib", "predict", str(run.folder), str(source)]
     taken = measure([*command, "-o", str(target), *options])
     files.remove(target)
