@@ -75,8 +75,8 @@ def test_every_value_says_what_it_means():
     assert all(field.description.endswith(".") for field in FIELDS.values())
     free = {name for name in FIELDS if not affects_training(name)}
     assert free == {
-        *("checkpoint_steps", "jobs", "mask_comments", "micro_batch_tokens"),
-        *("report_to", "run_name", "wanted_precision"),
+        *("checkpoint_steps", "engine", "jobs", "mask_comments", "micro_batch_tokens"),
+        *("processes", "report_to", "run_name", "wanted_precision"),
     }
 
 

@@ -17,12 +17,11 @@ import psutil
 import torch
 from transformers import AutoTokenizer, BertConfig, BertModel
 
-import toxlib
 from toxlib import files
 from toxlib.benchmarks.speed import describe_machine
 from toxlib.progress import progress
 from toxlib.runs import engines
-from toxlib.runs.run import Run, set_up_display
+from toxlib.runs.run import Run, open_run, set_up_display
 from toxlib.training.checkpoints import bundled_checkpoint
 
 SIZES, QUICK_SIZES = (20_000, 200_000, 2_000_000), (2_000, 20_000)
@@ -125,7 +124,7 @@ def _tiny_run(folder: Path, data_dir: str) -> Run:
 
 
 def _trained(folder: Path, data_dir: str, values: str) -> Run:
-    run = toxlib.open_run("quick", data_dir, folder, values)
+    run = open_run("quick", data_dir, folder, values)
     run.claim()
     how = engines.processes_per_fold(run.recipe), engines.threads_per_process(run.recipe)
     engines.run_fold(str(run.folder), 0, *how, side_by_side=1)
