@@ -132,6 +132,8 @@ def test_broken_rows_and_files_stop_or_are_left_out(predict):
         assert any(part in line for line in kept)
     assert "e.csv: a damaged or truncated Parquet file" in told
     assert len(pd.read_parquet("out")) == 60 + 1
+    told = predict("e.csv", "-o", "e.parquet", "--on-error", "skip", exit=2)
+    assert "e.csv: no row is left to score" in told
     predict("d.csv", "-o", "d.out.csv", "--on-error", "skip", "--unchecked-ids")
     assert list(_scores("d.out.csv").index) == ["a", "a"]
 
