@@ -161,7 +161,7 @@ def test_ray_scores_as_this_process_does(predict, monkeypatch):
         before, found = _changed("out"), _scores("out")
         Path("out", "part-00000-000000000011.parquet").unlink()
         told = predict("a.csv", "-o", "out", "--engine", "ray")
-    assert "50 rows were there, 10 scored by 1 workers" in told
+    assert "50 rows were there, 10 scored by 1 worker" in told
     assert sorted(found.index) == sorted(alone.index)
     assert np.abs(found - alone.loc[found.index]).max().max() < 1e-5
     after = _changed("out")
