@@ -132,6 +132,8 @@ def test_broken_rows_and_files_stop_or_are_left_out(predict):
         assert any(part in line for line in kept)
     assert "e.csv: a damaged or truncated Parquet file" in told
     assert len(pd.read_parquet("out")) == 60 + 1
+    told = predict("e.csv", "-o", "e.parquet", "--on-error", "skip", exit=2)
+    assert "e.csv: no row is left to score" in told
     predict("d.csv", "-o", "d.out.csv", "--on-error", "skip", "--unchecked-ids")
     assert list(_scores("d.out.csv").index) == ["a", "a"]
 
@@ -159,7 +161,7 @@ def test_ray_scores_as_this_process_does(predict, monkeypatch):
         before, found = _changed("out"), _scores("out")
         Path("out", "part-00000-000000000011.parquet").unlink()
         told = predict("a.csv", "-o", "out", "--engine", "ray")
-    assert "50 rows were there, 10 scored by 1 workers" in told
+    assert "50 rows were there, 10 scored by 1 worker" in told
     assert sorted(found.index) == sorted(alone.index)
     assert np.abs(found - alone.loc[found.index]).max().max() < 1e-5
     after = _changed("out")

@@ -5,6 +5,7 @@ that a million rows hold the same long text.
 """
 
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pandas as pd
@@ -47,40 +48,28 @@ def read_chunks(
         wanted = [name for name in (id_column, text_column) if name in file.schema_arrow.names]
         for name in wanted:
             _check_type(path, file, name, name == text_column)
-        _check_size(path, file, wanted)
+        _check_size(path, file)
     with _open(path, [text_column]) as file:
         start = 0
-        for table in _batches(path, file, wanted, chunk_rows):
-            table.index = range(start, start + len(table))
-            start += len(table)
+        for batch in file.iter_batches(chunk_rows, columns=wanted, use_threads=False):
+            index = range(start, start + len(batch))
+            values = {name: _to_python(batch[name]) for name in wanted}
+            table = pd.DataFrame(values, index, dtype=object)
+            start += len(batch)
             yield from _cut(_only_good(path, table, report), text_column)
         if start == 0:
             raise InputError(f"{path}: no rows; write the file again")
 
 
-def _open(path: Path, dictionary: list[str] | None = None) -> parquet.ParquetFile:
+@contextmanager
+def _open(path: Path, dictionary: list[str] | None = None) -> Iterator[parquet.ParquetFile]:
+    """Open a file. Damage, of which each part of a file has its own kind, is one InputError."""
     try:
-        return parquet.ParquetFile(path, read_dictionary=dictionary, buffer_size=BUFFER)
-    except (pa.ArrowException, OSError):
-        raise _damaged(path) from None
-
-
-def _damaged(path: Path) -> InputError:
-    return InputError(f"{path}: a damaged or truncated Parquet file; write it again")
-
-
-def _batches(
-    path: Path, file: parquet.ParquetFile, wanted: list[str], chunk_rows: int
-) -> Iterator[pd.DataFrame]:
-    batches = file.iter_batches(chunk_rows, columns=wanted, use_threads=False)
-    while True:
-        try:
-            batch = next(batches, None)
-        except (pa.ArrowException, OSError):
-            raise _damaged(path) from None
-        if batch is None:
-            return
-        yield pd.DataFrame({name: _to_python(batch[name]) for name in wanted}, dtype=object)
+        with parquet.ParquetFile(path, read_dictionary=dictionary, buffer_size=BUFFER) as file:
+            yield file
+    except (pa.ArrowException, OSError, UnicodeDecodeError, IndexError):
+        fault = "a damaged or truncated Parquet file"
+        raise InputError(f"{path}: {fault}; write it again") from None
 
 
 def _to_python(values: pa.Array) -> list:
@@ -140,14 +129,13 @@ def _check_type(path: Path, file: parquet.ParquetFile, name: str, is_text: bool)
         raise InputError(f"{path}: {fault}; {remedy}")
 
 
-def _check_size(path: Path, file: parquet.ParquetFile, wanted: list[str]) -> None:
-    """Refuse a file that says it unpacks to much more than it is, as a bomb does."""
-    places = [i for i, name in enumerate(file.schema_arrow.names) if name in wanted]
-    for group in range(file.metadata.num_row_groups):
-        if max(places) >= file.metadata.num_columns:  # nested columns count several times
-            return
-        for column in (file.metadata.row_group(group).column(i) for i in places):
-            size, packed = column.total_uncompressed_size, column.total_compressed_size
-            if size > max(MAX_UNPACKED, MAX_RATIO * packed):
-                fault = f"would unpack to {size / 1e9:.1f} GB, as a bomb does"
-                raise InputError(f"{path}: {fault}; write it again if you trust it")
+def _check_size(path: Path, file: parquet.ParquetFile) -> None:
+    """Refuse a file that says it unpacks to much more than it is, as a bomb does.
+
+    We ask row groups, because pyarrow 26 ends the process if a column's statistics are damaged.
+    """
+    groups = range(file.metadata.num_row_groups)
+    size = sum(file.metadata.row_group(group).total_byte_size for group in groups)
+    if size > max(MAX_UNPACKED, MAX_RATIO * path.stat().st_size):
+        fault = f"would unpack to {size / 1e9:.1f} GB, as a bomb does"
+        raise InputError(f"{path}: {fault}; write it again if you trust it")

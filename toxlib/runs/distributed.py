@@ -32,7 +32,13 @@ def on_ray(job: Job, actors: int) -> Iterator["OnRay"]:
     with cluster.ray_started() as ray:
         cluster.check_shared(job.folder)
         cluster.check_seen([path for path in [*job.paths, job.run / "run.json"] if path.exists()])
-        yield OnRay(ray, job, actors)
+        try:
+            yield OnRay(ray, job, actors)
+        except ray.exceptions.RayTaskError:
+            raise  # an error of our own code, with its traceback
+        except ray.exceptions.RayError as error:
+            fault = f"Ray has failed ({type(error).__name__})"
+            raise InputError(f"{fault}; start it again, then the same command goes on") from None
 
 
 class OnRay:
@@ -79,14 +85,15 @@ class OnRay:
 @contextmanager
 def _quiet_context(ray: ModuleType) -> Iterator[None]:
     """Let Ray Data draw no bars, and make a block of each piece, which one actor takes."""
-    context = ray.data.DataContext.get_current().copy()
-    context.enable_progress_bars = context.print_on_execution_start = False
-    # Otherwise all pieces of a file may be one block, and a single actor works.
-    context.target_max_block_size = 1
-    with ray.data.DataContext.current(context), warnings.catch_warnings():
-        # Ray Data warns that there are fewer files than actors: it does not know of the pieces.
-        warnings.simplefilter("ignore", UserWarning)
-        yield
+    with warnings.catch_warnings():
+        # Of its own settings, and that there are fewer files than actors.
+        warnings.simplefilter("ignore")
+        context = ray.data.DataContext.get_current().copy()
+        context.enable_progress_bars = context.print_on_execution_start = False
+        # Otherwise all pieces of a file may be one block, and a single actor works.
+        context.target_max_block_size = 1
+        with ray.data.DataContext.current(context):
+            yield
 
 
 def _check(path: Path, job: Job) -> Checked | str:

@@ -130,6 +130,8 @@ class Scorer:
         columns = self.recipe.id_column, self.recipe.text_column
         checked = check_comments(path, *columns, options.skip, options.unique_ids)
         tell([checked])
+        if checked.rows == 0:
+            raise InputError(f"{path}: no row is left to score; mend the file")
         how = {"number_rows": True, "without": checked.repeated_rows}
         how |= {"report": ignore} if options.skip else {}
         total = checked.rows * sum(len(models.encoders) for models in self._models.values())
@@ -143,7 +145,7 @@ class Scorer:
         self, texts: Sequence[str], options: Options, bar: tqdm | None = None
     ) -> pd.DataFrame:
         """Return the scores and, if `options.decide`, the decisions: a row per text."""
-        plain = self._scores(texts, bar or tqdm(disable=True))
+        plain = self._scores(texts, tqdm(disable=True) if bar is None else bar)
         table = self._calibrated(plain) if options.calibrated else plain
         if options.decide:
             table = table.join(self._decisions(plain).astype("int8").add_suffix("_decision"))

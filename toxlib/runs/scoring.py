@@ -117,7 +117,8 @@ def _follow(pieces: Iterable[dict], checked: list[Checked], done: int) -> int:
     if done + new != total:
         fault = f"{done + new} rows are written, but the files had {total}"
         raise InputError(f"{fault}; they have changed meanwhile: score them into a new folder")
-    print(f"{done} rows were there, {new} scored by {len(workers)} workers", file=sys.stderr)
+    by = f"{len(workers)} worker{'s' * (len(workers) != 1)}"
+    print(f"{done} rows were there, {new} scored by {by}", file=sys.stderr)
     return new
 
 

@@ -113,7 +113,8 @@ def claim(job: Job, digest: str) -> list[Checked] | None:
     """
     path = job.folder / CLAIM
     if not path.exists():
-        if any(entry.name != JOB for entry in job.folder.iterdir()):
+        names = [entry.name for entry in job.folder.iterdir()]
+        if any(name != JOB and not name.startswith(".") for name in names):
             fault = "a folder with other files"
             raise InputError(f"{job.folder}: {fault}; give a new folder, or the path of a file")
         return None
