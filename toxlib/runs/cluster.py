@@ -179,9 +179,10 @@ def _connect(ray: ModuleType, address: str, how: dict) -> None:
         with mock.patch.dict(os.environ, {WAIT_FOR_SERVER: "2"}), _silent():
             ray.init(address, **how)
     except (OSError, RuntimeError, ValueError, OverflowError, AssertionError):
-        remedy = "give host:port of its head node, and run `ray start --address=host:port` here"
+        remedy = "give host:port of its head node, run `ray start --address=host:port` here, set"
+        remedy += " RAY_AUTH_MODE=token if the cluster wants a token, or unset RAY_ADDRESS"
         fault = f"RAY_ADDRESS={show(address)}: no cluster of Ray is reached from this machine"
-        raise InputError(f"{fault}; {remedy}, or unset RAY_ADDRESS") from None
+        raise InputError(f"{fault}; {remedy}") from None
 
 
 @contextmanager
