@@ -83,11 +83,13 @@ def test_several_processes_end_at_the_weights_of_one(folders, kind, count):
 @pytest.mark.parametrize("kind", [kind for kind in KINDS if "bf16" not in kind])
 def test_several_processes_log_the_losses_and_scores_of_one(folders, kind, count):
     expected, actual = (load(folders[n], kind)["history"] for n in (1, count))
-    scored = ("loss", "grad_norm", "learning_rate", "eval_loss", "eval_mean_columnwise_auc")
+    limits = dict.fromkeys(("loss", "grad_norm", "learning_rate", "eval_loss"), 1e-4)
+    # Comments with the same windows have the same score, and rounding orders them by chance.
+    limits["eval_mean_columnwise_auc"] = 0.02 if "windows" in kind else 1e-4
     assert [entry["step"] for entry in actual] == [entry["step"] for entry in expected]
     for entry, other in zip(actual, expected, strict=True):
-        for name in set(scored) & set(other):
-            assert entry[name] == pytest.approx(other[name], abs=1e-4), name
+        for name in set(limits) & set(other):
+            assert entry[name] == pytest.approx(other[name], abs=limits[name]), name
     assert sum("eval_loss" in entry for entry in actual) == 2
 
 
