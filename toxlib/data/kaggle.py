@@ -13,7 +13,6 @@ from toxlib.data.csv_files import check_cells, read_chunks
 from toxlib.data.on_disk import join_on_disk
 from toxlib.data.sample import write_sample
 from toxlib.data.tables import (
-    CHUNK_ROWS,
     LABELS,
     add_note,
     align,
@@ -28,6 +27,7 @@ from toxlib.errors import InputError, show, show_all
 TABLES = ("train", "test", "sample_submission", "test_labels")
 REQUIRED = TABLES[:2]
 UNSCORED = -1  # the value of all labels of a test row that Kaggle does not score
+CHUNK_ROWS = 8192
 SAMPLE_NOTE = "Synthetic sample with raised label rates: its scores say nothing about Jigsaw."
 
 

@@ -13,7 +13,7 @@ from toxlib.errors import InputError, show, show_all
 
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 """How a label may be written, without blanks and in lower case."""
-CHUNK_ROWS = 8192
+CHUNK_ROWS = 32768
 """Rows that are read and checked together, which bounds the memory for large files."""
 FORMULA = re.compile(r"\s*(?![+-]?[\d.]+\s*$)[=+\-@＝＋－＠]")
 """The beginning of a cell that a spreadsheet takes for a formula, unless it is a number."""
