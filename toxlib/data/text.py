@@ -42,6 +42,15 @@ class PreparedTexts(Sequence):
         return (prepare([self._texts[row]])[0] for row in self._rows)
 
 
+def evenly_spaced(count: int, most: int) -> slice:
+    """Return a slice of `count` rows: all of them, or evenly spaced ones if that is over `most`.
+
+    >>> evenly_spaced(6, most=10), evenly_spaced(25, most=10)
+    (slice(None, None, 1), slice(None, None, 3))
+    """
+    return slice(None, None, max(1, -(-count // most)))
+
+
 def mask(text: str) -> str:
     """Replace all but the first letter of each word by dots, for pages that are shown at work."""
     return INNER_LETTERS.sub("•", text)
