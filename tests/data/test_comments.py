@@ -122,7 +122,7 @@ def test_repeated_ids_are_not_looked_for_on_request(tmp_path):
 
 
 def test_different_ids_with_equal_hashes_are_no_fault(tmp_path, monkeypatch):
-    monkeypatch.setattr(comments, "_hash", lambda ids: np.zeros(len(ids), np.uint64))
+    monkeypatch.setattr(comments, "hash_ids", lambda ids: np.zeros(len(ids), np.uint64))
     path = tmp_path / "file.csv"
     path.write_text("id,comment_text\na,x\nb,y\n")
     assert check_comments(path, *COLUMNS) == comments.Checked(rows=2)

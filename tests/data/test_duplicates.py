@@ -1,5 +1,6 @@
 import numpy as np
 
+from toxlib.data import duplicates
 from toxlib.data.duplicates import conflicting_rows, duplicate_groups, near_duplicate_groups
 
 
@@ -31,6 +32,16 @@ def test_many_copies_do_not_hide_what_joins_them():
         f"{words} please{'.' * n}" for n in range(150)
     ]
     assert len(set(near_duplicate_groups([*copies, "a tram"]))) == 2
+
+
+def test_blocks_of_comments_give_the_same_numbers(monkeypatch):
+    """Edited copies are found in whichever blocks they lie."""
+    words = " ".join(f"word{n}" for n in range(100))
+    texts = [f"{words} {n}" if n % 2 else f"comment {n}" for n in range(300)]
+    whole = near_duplicate_groups(texts)
+    monkeypatch.setattr(duplicates, "BLOCK", 20)
+    assert near_duplicate_groups(texts).tolist() == whole.tolist()
+    assert len(set(whole[1::2])) == 1
 
 
 def test_conflicting_rows():

@@ -39,6 +39,22 @@ def test_tokens_are_cut_counted_and_mapped_from_disk(tokenizer, tmp_path):
     assert tokens.token_lengths(texts, tokenizer).max() > 100
 
 
+def test_texts_are_tokenised_batch_by_batch(tokenizer, tmp_path, monkeypatch):
+    class Texts(list):
+        def __getitem__(self, rows):
+            taken.append(len(range(len(self))[rows]))
+            return super().__getitem__(rows)
+
+    taken, texts = [], Texts(f"comment {n}" for n in range(25))
+    labels, ids = np.arange(50).reshape(25, 2) % 2, [f"id {n}" for n in range(25)]
+    whole = tokens.tokenize(list(texts), tokenizer, tmp_path / "whole.arrow", labels, ids)
+    monkeypatch.setattr(tokens, "BATCH", 10)
+    data = tokens.tokenize(texts, tokenizer, tmp_path / "t.arrow", labels, ids)
+    assert taken == [10, 10, 5]
+    assert list(data) == list(whole)
+    assert list(data["id"]) == ids
+
+
 @pytest.mark.parametrize("kind", ["bert", "roberta", "distilbert", "longformer", "cls4"])
 def test_scores_rank_in_bf16_as_well(checkpoints, kind):
     """A head in bf16 would give many of these comments the same score."""

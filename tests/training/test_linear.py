@@ -2,7 +2,9 @@ import numpy as np
 import pytest
 from scipy.sparse import csr_array
 
+from toxlib.data import drift
 from toxlib.errors import InputError
+from toxlib.training import linear
 from toxlib.training.linear import LINEAR, LinearModels, log_count_ratio, telling_words
 
 TEXTS = [f"{'you idiot' if n % 3 == 0 else 'thank you'} number {n}" for n in range(60)]
@@ -15,6 +17,21 @@ def test_both_models_tell_the_label_from_its_word():
     for probabilities in predicted.values():
         assert probabilities.shape == (3, 2)
         assert probabilities[0, 0] > probabilities[1, 0]
+
+
+def test_of_too_many_comments_evenly_spaced_ones_are_taken(monkeypatch, capsys):
+    whole = LinearModels().fit(TEXTS[::2], LABELS[::2])
+    words = telling_words(TEXTS[::2], LABELS[::2], ["a", "b"], count=2)
+    compared = drift.adversarial_auc(TEXTS[::2], [f"x {t}" for t in TEXTS][::2], seed=0)
+    assert capsys.readouterr().out == ""
+    monkeypatch.setattr(linear, "MOST_ROWS", 30)
+    monkeypatch.setattr(drift, "MOST_ROWS", 30)
+    fitted = LinearModels().fit(TEXTS, LABELS)
+    assert "fitted on 30 of 60 comments, evenly spaced" in capsys.readouterr().out
+    for name, values in whole.arrays.items():
+        assert (fitted.arrays[name] == values).all()
+    assert telling_words(TEXTS, LABELS, ["a", "b"], count=2).equals(words)
+    assert drift.adversarial_auc(TEXTS, [f"x {t}" for t in TEXTS], seed=0) == compared
 
 
 def test_a_label_on_one_side_only_is_rare_but_not_impossible():

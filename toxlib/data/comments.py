@@ -14,7 +14,16 @@ import pandas as pd
 
 from toxlib.data import csv_files, parquet_files
 from toxlib.data.csv_files import Report, stop
-from toxlib.data.tables import add_note, check_ids, fault_of_id, repeated, require_columns
+from toxlib.data.on_disk import join_on_disk
+from toxlib.data.tables import (
+    add_note,
+    check_unique,
+    equal_hashes,
+    fault_of_id,
+    hash_ids,
+    repeated,
+    require_columns,
+)
 from toxlib.errors import InputError, show, show_all
 
 CHUNK_ROWS = 8192
@@ -78,9 +87,9 @@ def iter_comments(
 
 
 def read_comments(path: Path, id_column: str, text_column: str, notes: list[str]) -> pd.DataFrame:
-    """Return the ids, which must differ, and texts of a file that fits into memory."""
-    table = pd.concat(iter_comments(path, id_column, text_column, notes))
-    check_ids(path, table[id_column], {}, None)
+    """Return the ids, which must differ, and texts of a file; they stay on disk."""
+    table = join_on_disk(iter_comments(path, id_column, text_column, notes))
+    check_unique(path, table[id_column])
     return table
 
 
@@ -103,8 +112,8 @@ def check_comments(
     for chunk in iter_comments(*columns, found.notes, True, report=report):
         found.rows += len(chunk)
         if unique_ids:
-            hashes.frombytes(_hash(chunk[id_column]).tobytes())
-    suspects = _equal(hashes)
+            hashes.frombytes(hash_ids(chunk[id_column]).tobytes())
+    suspects = equal_hashes(np.frombuffer(hashes, dtype=np.uint64))
     if len(suspects):
         _find_repeated(columns, suspects, found, report)
     return found
@@ -138,18 +147,6 @@ def _good_ids(path: Path, ids: pd.Series, notes: list[str], report: Report) -> n
     return np.array([not fault for fault in faults], dtype=bool)
 
 
-def _hash(ids: pd.Series) -> np.ndarray:
-    """Return a number of 64 bits per id, (N,), by which equal ids are found."""
-    return pd.util.hash_array(ids.to_numpy(dtype=object), categorize=False)
-
-
-def _equal(hashes: array) -> np.ndarray:
-    """Return the hashes that occur more than once. Sorting them in place takes no more memory."""
-    numbers = np.frombuffer(hashes, dtype=np.uint64)
-    numbers.sort()
-    return np.unique(numbers[1:][numbers[1:] == numbers[:-1]])
-
-
 def _find_repeated(
     columns: tuple[Path, str, str], suspects: np.ndarray, found: Checked, report: Report
 ) -> None:
@@ -158,7 +155,7 @@ def _find_repeated(
     row_of_id: dict[str, int] = {}
     for chunk in iter_comments(*columns, None, True, report=lambda error: None):
         ids = chunk[id_column]
-        for index, value in ids[np.isin(_hash(ids), suspects)].items():
+        for index, value in ids[np.isin(hash_ids(ids), suspects)].items():
             if fault := repeated(value, index + 1, row_of_id):
                 report(InputError(f"{path}: row {index + 1}, column {show(id_column)}: {fault}"))
                 found.repeated_rows.append(index + 1)

@@ -1,6 +1,7 @@
 """Find, read and check Kaggle's files; the first fault raises an InputError that says where."""
 
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -27,7 +28,7 @@ SAMPLE_NOTE = "Synthetic sample with raised label rates: its scores say nothing 
 
 @dataclass(frozen=True)
 class Tables:
-    """Kaggle's files, read and checked."""
+    """Kaggle's files, read and checked. The ids and texts stay on disk; see `join_on_disk`."""
 
     train: pd.DataFrame  # id, text, and a column of 0 and 1 per label
     test: pd.DataFrame  # id and text
@@ -102,12 +103,11 @@ def read_tables(
     """
     paths, notes = find_files(_check_complete(folder)), []
     wanted = label_columns, notes
-    train, names = read_labelled(paths["train"], (id_column, text_column), *wanted)
-    train[names] = _parse_training_labels(paths["train"], train[names], *wanted)
+    train, names = _read_training(paths["train"], (id_column, text_column), *wanted)
     test = read_comments(paths["test"], id_column, text_column, notes)
     expected = [id_column, *names], paths["test"], test[id_column]
     if "sample_submission" in paths:
-        sample, _ = read_labelled(paths["sample_submission"], (id_column,), notes=notes)
+        sample, _ = read_labelled(paths["sample_submission"], (id_column,), _as_it_is, notes=notes)
         align(paths["sample_submission"], sample, *expected)  # only a check: it keeps its order
     else:
         sample = test[[id_column]].assign(**dict.fromkeys(names, 0.5))
@@ -128,14 +128,18 @@ def read_labels(
     path: Path, id_column: str = "id", label_columns: str = "", notes: list[str] | None = None
 ) -> pd.DataFrame:
     """Read ids and labels: 0, 1, or -1 in a whole row that Kaggle does not score."""
-    table, names = read_labelled(path, (id_column,), label_columns, notes)
+    parse = partial(_parse_test_labels, path)
+    table, names = read_labelled(path, (id_column,), parse, label_columns, notes)
+    return table[[id_column, *names]]
+
+
+def _parse_test_labels(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     values = LABELS | {"-1": UNSCORED, "-1.0": UNSCORED}
-    labels = parse_labels(path, table[names], values, "write 0 or 1 or -1")
+    labels = parse_labels(path, table, values, "write 0 or 1 or -1")
     scored = labels != UNSCORED
     whole_row = scored.eq(scored.any(axis=1), axis=0)
     check_cells(path, labels, whole_row, "must fill a whole row, which is then not scored")
-    table[names] = labels
-    return table[[id_column, *names]]
+    return labels
 
 
 def is_scored(truth: pd.DataFrame) -> np.ndarray:
@@ -145,9 +149,7 @@ def is_scored(truth: pd.DataFrame) -> np.ndarray:
 
 def read_scores(path: Path, id_column: str = "id", notes: list[str] | None = None) -> pd.DataFrame:
     """Read ids and probabilities, for example a submission."""
-    table, names = read_labelled(path, (id_column,), notes=notes)
-    table[names] = parse_probabilities(path, table[names])
-    return table
+    return read_labelled(path, (id_column,), partial(parse_probabilities, path), notes=notes)[0]
 
 
 def write_scores(
@@ -159,17 +161,24 @@ def write_scores(
         table.to_csv(temporary, float_format=f"%.{digits}g")
 
 
-def _parse_training_labels(
-    path: Path, table: pd.DataFrame, label_columns: str, notes: list[str]
-) -> pd.DataFrame:
+def _read_training(
+    path: Path, first: tuple[str, ...], label_columns: str, notes: list[str]
+) -> tuple[pd.DataFrame, list[str]]:
+    """Read ids, texts and labels; return them and the names of the labels."""
     remedy = "write 0 or 1"
     if not label_columns:
         remedy += "; every further column is taken for a label, unless label_columns names them"
-    labels = parse_labels(path, table, LABELS, remedy)
+    parse = partial(parse_labels, path, values=LABELS, remedy=remedy)
+    train, names = read_labelled(path, first, parse, label_columns, notes)
+    labels = train[names]
     if not labels.any(axis=None):
         fault = "no row has a label, all are 0"
         raise InputError(f"{path}: {fault}; give rows with labels, there is nothing to learn")
     if constant := list(labels.columns[(labels == labels.iloc[0]).all()]):
         same = f"the same in every row, so nothing is learnt about it: {show_all(constant)}"
         notes.append(f"{path.name}: a label is {same}.")
-    return labels
+    return train, names
+
+
+def _as_it_is(table: pd.DataFrame) -> pd.DataFrame:
+    return table

@@ -1,7 +1,9 @@
 """Split the rows: which comments a model is trained on and judged on, and which are set aside."""
 
 import warnings
+from collections.abc import Sequence
 from dataclasses import dataclass, fields
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +11,8 @@ import pandas as pd
 from iterstrat.ml_stratifiers import MultilabelStratifiedKFold, MultilabelStratifiedShuffleSplit
 
 from toxlib import files
-from toxlib.data.csv_files import read_chunks
 from toxlib.data.duplicates import near_duplicate_groups
+from toxlib.data.tables import parse_labels, read_labelled, same_strings
 from toxlib.errors import InputError
 
 FEWEST_COMMENTS, FEWEST_ON_A_SIDE = 20, 5
@@ -84,7 +86,9 @@ class KFold(Split):
         return [(fold, self.held_out(fold), self.set_aside(fold)) for fold in self.folds]
 
 
-def make_split(texts: list[str], labels: np.ndarray, folds: int, share: float, seed: int) -> Split:
+def make_split(
+    texts: Sequence[str], labels: np.ndarray, folds: int, share: float, seed: int
+) -> Split:
     """Draw a `HoldOut` of a `share` of the comments if `folds` is 1, else a `KFold`.
 
     Both are stratified over the labels, (N, L). Nearly identical comments get the same role.
@@ -156,14 +160,15 @@ def write_split(path: Path, ids: pd.Series, split: Split) -> None:
 def read_split(path: Path, ids: pd.Series, folds: int) -> Split:
     """Read a saved split into `folds` folds; an InputError if it is not one of these ids."""
     kind, limit = (HoldOut, VALIDATION_PARTS) if folds == 1 else (KFold, folds)
-    columns, values = [field.name for field in fields(kind)], map(str, range(NONE, limit))
+    columns = [field.name for field in fields(kind)]
+    parse = partial(parse_labels, path, values={str(n): n for n in range(NONE, limit)}, remedy="")
     try:
-        table = pd.concat(read_chunks(path)).set_index(ids.name)[columns]
-    except (InputError, KeyError):  # the remedies of `read_chunks` are for files that people bring
-        table = pd.DataFrame()
-    if list(table.index) != list(ids) or not table.isin(set(values)).all(axis=None):
+        table, _ = read_labelled(path, (ids.name,), parse, ",".join(columns))
+    except InputError:  # its remedies are for files that people bring
+        table = pd.DataFrame({ids.name: []})
+    if not same_strings(table[ids.name], ids):
         fault = "damaged, or not the split of this training file into its folds"
         raise InputError(
             f"{path}: {fault}; delete it and run 03_train again, or 06_blend for a blend"
         )
-    return kind(*(table[column].to_numpy(dtype=int) for column in columns))
+    return kind(*(table[column].to_numpy() for column in columns))

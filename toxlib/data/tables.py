@@ -1,36 +1,55 @@
 """Check tables of ids with comments, labels or scores, and bring them into one order."""
 
 import re
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 
 from toxlib.data.csv_files import check_cells, read_chunks
+from toxlib.data.on_disk import join_on_disk
 from toxlib.errors import InputError, show, show_all
 
 LABELS = {"0": 0, "1": 1, "0.0": 0, "1.0": 1, "false": 0, "true": 1}
 """How a label may be written, without blanks and in lower case."""
+CHUNK_ROWS = 32768
+"""Rows that are read and checked together, which bounds the memory for large files."""
 FORMULA = re.compile(r"\s*(?![+-]?[\d.]+\s*$)[=+\-@＝＋－＠]")
 """The beginning of a cell that a spreadsheet takes for a formula, unless it is a number."""
 
 
 def read_labelled(
-    path: Path, first: tuple[str, ...], label_columns: str = "", notes: list[str] | None = None
+    path: Path,
+    first: tuple[str, ...],
+    parse: Callable[[pd.DataFrame], pd.DataFrame],
+    label_columns: str = "",
+    notes: list[str] | None = None,
 ) -> tuple[pd.DataFrame, list[str]]:
     """Read a table with the columns `first`, ids and perhaps texts, and with labels.
 
-    Return it, in the file's order, and the names of its labels.
+    Return it, in the file's order, and the names of its labels. `parse` turns their cells, which
+    are strings, into numbers. All other strings stay on disk; see `join_on_disk`.
     """
-    chunks, names = [], []
-    for chunk in read_chunks(path, notes=notes):
+    table = join_on_disk(_parsed_chunks(path, first, parse, label_columns, notes))
+    check_ids(path, table[first[0]], notes)
+    return table, [name for name in table if name not in first]
+
+
+def _parsed_chunks(
+    path: Path,
+    first: tuple[str, ...],
+    parse: Callable,
+    label_columns: str,
+    notes: list[str] | None,
+) -> Iterator[pd.DataFrame]:
+    for chunk in read_chunks(path, CHUNK_ROWS, notes):
         require_columns(path, chunk, *first)
         names = _label_names(path, [name for name in chunk if name not in first], label_columns)
         kept = {*first, *names}
-        chunks.append(chunk[[name for name in chunk if name in kept]])
-    table = pd.concat(chunks)
-    check_ids(path, table[first[0]], {}, notes)
-    return table, names
+        table = chunk[[name for name in chunk if name in kept]].copy()
+        table[names] = parse(table[names])
+        yield table
 
 
 def _label_names(path: Path, further: list[str], label_columns: str) -> list[str]:
@@ -56,18 +75,38 @@ def require_columns(path: Path, table: pd.DataFrame, *columns: str) -> None:
             raise InputError(f"{path}: {show(column)} cannot hold both ids and text; {remedy}")
 
 
-def check_ids(
-    path: Path, ids: pd.Series, row_of_id: dict[str, int], notes: list[str] | None = None
-) -> None:
-    """Refuse empty ids and those that are in `row_of_id` already; add all others to it.
+def check_ids(path: Path, ids: pd.Series, notes: list[str] | None = None) -> None:
+    """Refuse empty and repeated ids of a file.
 
     Ids that a spreadsheet takes for formulas are kept as they are, because a submission must have
     them, and are mentioned in `notes`.
     """
-    for row, value in zip(ids.index + 1, ids, strict=True):
+    for row, value in enumerate(ids, start=1):
         fault = "" if value.isalnum() else fault_of_id(path, value, notes)
-        if fault := repeated(value, row, row_of_id) or fault:
+        if fault:
             raise InputError(f"{path}: row {row}, column {show(ids.name)}: {fault}")
+    check_unique(path, ids)
+
+
+def check_unique(path: Path, ids: pd.Series) -> None:
+    """Refuse repeated ids of a file. A hash of 8 bytes per row is held meanwhile."""
+    parts = (ids[start : start + CHUNK_ROWS] for start in range(0, len(ids), CHUNK_ROWS))
+    hashes = np.concatenate([hash_ids(part) for part in parts])
+    suspects, row_of_id = equal_hashes(hashes.copy()), {}
+    for row in np.flatnonzero(np.isin(hashes, suspects)) if len(suspects) else ():
+        if fault := repeated(ids.iloc[row], row + 1, row_of_id):
+            raise InputError(f"{path}: row {row + 1}, column {show(ids.name)}: {fault}")
+
+
+def hash_ids(ids: pd.Series) -> np.ndarray:
+    """Return a number of 64 bits per id, (N,), by which equal ids are found."""
+    return pd.util.hash_array(ids.to_numpy(dtype=object), categorize=False)
+
+
+def equal_hashes(hashes: np.ndarray) -> np.ndarray:
+    """Sort the hashes, (N,), in place, and return those that occur more than once."""
+    hashes.sort()
+    return np.unique(hashes[1:][hashes[1:] == hashes[:-1]])
 
 
 def repeated(value: str, row: int, row_of_id: dict[str, int]) -> str:
@@ -108,12 +147,19 @@ def align(
     if faults or not (any_order or list(table) == columns):
         fault = f"columns differ from other files' ({', '.join(faults[:10]) or 'another order'})"
         raise InputError(f"{path}: {fault}; write exactly {show_all(columns)}")
-    sides = [(path, table[ids.name]), (other_path, ids)]
+    if same_strings(table[ids.name], ids):
+        return table[columns]
+    sides = [(path, table[ids.name].astype(object)), (other_path, ids.astype(object))]
     for (here, some), (there, others) in (sides, sides[::-1]):
         fault = f"is not in {there}; both must have the same ids (take them from one download)"
         check_cells(here, some.to_frame(), some.isin(others).to_frame(), fault)
     # pandas warns that an insertion is slow in a table of many columns, unless it is a copy.
     return table.set_index(ids.name).reindex(ids).copy().reset_index()[columns]
+
+
+def same_strings(some: pd.Series, others: pd.Series) -> bool:
+    """Return whether two columns hold the same strings in the same order."""
+    return len(some) == len(others) and bool((some.array == others.array).all())
 
 
 def parse_labels(
@@ -129,7 +175,7 @@ def parse_labels(
 
 def parse_probabilities(path: Path, table: pd.DataFrame) -> pd.DataFrame:
     """Return all cells as numbers; an InputError reports the first that is no probability."""
-    scores = table.apply(pd.to_numeric, errors="coerce")
+    scores = table.apply(pd.to_numeric, errors="coerce").astype(float)
     fault = "is not a probability; write a number from 0 to 1"
     check_cells(path, table, (scores >= 0) & (scores <= 1), fault)
     return scores

@@ -1,7 +1,7 @@
 """Prepare the text of comments for models; shorten, mask and escape it for display."""
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 
 INNER_LETTERS = re.compile(r"(?<=[^\W_]|[\u0300-\u036f])[^\W\d_]")
 """Letters after a letter, a digit or an accent that is written as a character of its own."""
@@ -14,6 +14,41 @@ def prepare(texts: Iterable[str]) -> list[str]:
     model that reads newlines would learn which copy a row is from.
     """
     return [" ".join(text.split()) for text in texts]
+
+
+class PreparedTexts(Sequence):
+    """Comments that are prepared when they are read, so that they take no memory of their own.
+
+    It can be used like a list; a slice of it is a list.
+
+    >>> texts = PreparedTexts(["a  b", "c", "d"], rows=[0, 2])
+    >>> texts[0], texts[1:], len(texts)
+    ('a b', ['d'], 2)
+    """
+
+    def __init__(self, texts: Sequence[str], rows: Sequence[int] | None = None):
+        """Take the texts at the positions `rows`, (n,), or all texts if it is None."""
+        self._texts, self._rows = texts, range(len(texts)) if rows is None else rows
+
+    def __len__(self) -> int:
+        return len(self._rows)
+
+    def __getitem__(self, index: int | slice) -> str | list[str]:
+        if isinstance(index, slice):
+            return prepare(self._texts[row] for row in self._rows[index])
+        return prepare([self._texts[self._rows[index]]])[0]
+
+    def __iter__(self) -> Iterator[str]:
+        return (prepare([self._texts[row]])[0] for row in self._rows)
+
+
+def evenly_spaced(count: int, most: int) -> slice:
+    """Return a slice of `count` rows: all of them, or evenly spaced ones if that is over `most`.
+
+    >>> evenly_spaced(6, most=10), evenly_spaced(25, most=10)
+    (slice(None, None, 1), slice(None, None, 3))
+    """
+    return slice(None, None, max(1, -(-count // most)))
 
 
 def mask(text: str) -> str:

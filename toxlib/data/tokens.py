@@ -5,18 +5,22 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
-from datasets import Dataset, disable_progress_bars
+from datasets import Dataset
+from datasets.arrow_writer import ArrowWriter
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
+from toxlib import files
 from toxlib.errors import InputError
 from toxlib.progress import progress
 
+BATCH = 1000
+"""Comments that are tokenised together."""
 MOST_TOKENS = 8192
 """The most tokens in a comment's windows in training: half of `batching.GPU_BUDGET`."""
 
 
 def tokenize(
-    texts: list[str],
+    texts: Sequence[str],
     tokenizer: Tokenizer,
     path: Path,
     labels: np.ndarray,
@@ -29,29 +33,24 @@ def tokenize(
     it fits in memory in training; of a longer comment, evenly spaced windows are kept.
 
     The rows have `input_ids`, `length` (in tokens) and `labels`, (N, L), as floats, which binary
-    cross-entropy needs, and `id` if ids are given. They are mapped from the file, so that memory
-    does not grow with N.
+    cross-entropy needs, and `id` if ids are given. They are mapped from the file, and the texts
+    are taken batch by batch, so that memory does not grow with N.
     """
-    columns = {"text": texts, "labels": labels.astype(np.float32).tolist()}
-    if ids is not None:
-        columns["id"] = list(ids)
-    disable_progress_bars()  # our bar is also readable in the log of a headless run
-    path.parent.mkdir(parents=True, exist_ok=True)
-    with progress(total=len(texts), description="Tokenise") as bar:
-
-        def encode_batch(batch: dict[str, list]) -> dict[str, list]:
-            encoded = encode(batch["text"], tokenizer, long_texts, most_tokens=MOST_TOKENS)
+    with (
+        progress(total=len(texts), description="Tokenise") as bar,
+        files.replacing(path) as temporary,
+        ArrowWriter(path=str(temporary)) as writer,
+    ):
+        for start in range(0, len(texts), BATCH):
+            batch = slice(start, start + BATCH)
+            encoded = encode(texts[batch], tokenizer, long_texts, most_tokens=MOST_TOKENS)
+            columns = {"labels": labels[batch].astype(np.float32), "input_ids": encoded}
+            if ids is not None:
+                columns["id"] = list(ids[batch])
+            writer.write_batch(columns | {"length": [len(row) for row in encoded]})
             bar.update(len(encoded))
-            return {"input_ids": encoded, "length": [len(row) for row in encoded]}
-
-        return Dataset.from_dict(columns).map(
-            encode_batch,
-            batched=True,
-            remove_columns=["text"],
-            cache_file_name=str(path),
-            load_from_cache_file=False,
-            new_fingerprint=path.stem,  # the default would pickle `encode_batch` and its bar
-        )
+        writer.finalize()
+    return Dataset.from_file(str(path))
 
 
 def encode(
@@ -116,12 +115,13 @@ def _evenly_spaced(windows: list[list[int]], most: int | None) -> list[list[int]
     return [windows[i] for i in np.linspace(0, len(windows) - 1, most).round().astype(int)]
 
 
-def token_lengths(texts: list[str], tokenizer: Tokenizer) -> np.ndarray:
+def token_lengths(texts: Sequence[str], tokenizer: Tokenizer) -> np.ndarray:
     """Return the tokens per comment, with special tokens and nothing cut: (N,)."""
-    lengths = []
+    lengths = np.empty(len(texts), dtype=int)
     with progress(total=len(texts), description="Count tokens") as bar:
-        for start in range(0, len(texts), 1000):
-            ids = tokenizer(texts[start : start + 1000], truncation=False, verbose=False)
-            lengths.extend(map(len, ids["input_ids"]))
-            bar.update(len(ids["input_ids"]))
-    return np.array(lengths)
+        for start in range(0, len(texts), BATCH):
+            batch = slice(start, start + BATCH)
+            ids = tokenizer(texts[batch], truncation=False, verbose=False)["input_ids"]
+            lengths[batch] = [len(row) for row in ids]
+            bar.update(len(ids))
+    return lengths

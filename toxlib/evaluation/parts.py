@@ -1,5 +1,6 @@
 """Parts: held-out predictions together with the rows that thresholds and weights are fitted on."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
@@ -30,15 +31,20 @@ def join(parts: list[Part]) -> np.ndarray:
     return joined
 
 
-def average(predictions: list[np.ndarray]) -> np.ndarray:
+def average(predictions: Iterable[np.ndarray]) -> np.ndarray:
     """Return the sigmoid of the mean logit of several predictions of the same shape.
 
     We average logits, not probabilities. Most scores lie near 0 or 1, and there a mean of
-    probabilities is decided by the least certain model alone.
+    probabilities is decided by the least certain model alone. One prediction is taken at a time.
     """
-    return expit(np.mean([to_logits(p) for p in predictions], axis=0))
+    total, count = 0.0, 0
+    for prediction in predictions:
+        total += to_logits(prediction)
+        count += 1
+    return expit(total / count)
 
 
 def to_logits(probabilities: np.ndarray) -> np.ndarray:
     """Return logits that are finite even where a probability has been rounded to 0 or 1."""
-    return logit(np.clip(probabilities.astype(np.float64), SMALLEST, 1 - SMALLEST))
+    clipped = np.clip(probabilities, SMALLEST, 1 - SMALLEST, dtype=np.float64)
+    return logit(clipped, out=clipped)

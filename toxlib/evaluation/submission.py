@@ -29,8 +29,8 @@ def write_submission(
     """Write probabilities, (N, L), with exactly the ids, order and columns of Kaggle's sample."""
     id_column, *names = sample.columns
     expected = list(sample), "the sample submission", sample[id_column]
-    table = pd.DataFrame(probabilities, list(ids), names).reset_index(names=id_column)
-    check_ids(path, table[id_column], {})
+    table = pd.DataFrame(probabilities, pd.Index(ids), names).reset_index(names=id_column)
+    check_ids(path, table[id_column])
     table = align(path, table, *expected)
     scores = parse_probabilities(path, table[names]).to_numpy()
     with files.replacing(path) as temporary:

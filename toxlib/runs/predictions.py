@@ -9,6 +9,7 @@ import pandas as pd
 from toxlib import files
 from toxlib.data import kaggle
 from toxlib.data.splits import Split
+from toxlib.data.tables import same_strings
 from toxlib.errors import InputError
 from toxlib.evaluation.parts import Part, average, join
 
@@ -85,7 +86,7 @@ class Predictions:
         if self.fold_folders == [self.folder]:
             return  # the only fold's files are the run's files
         self.write(VALIDATION, join(self.parts()), ALL)
-        self.write(TEST, average([self._read(TEST, fold) for fold in self.split.folds]), ALL)
+        self.write(TEST, average(self._read(TEST, fold) for fold in self.split.folds), ALL)
 
     def validation(self) -> np.ndarray:
         """Return the predictions for the validation rows, (N, L), in the file's order.
@@ -101,10 +102,10 @@ class Predictions:
     def parts(self) -> list[Part]:
         """Return the parts for which thresholds, calibrators, weights are fitted; see `Part`."""
         position = np.cumsum(self.split.is_validation) - 1
-        by_fold = [self._by_row(fold) for fold in self.split.folds]
-        parts, labels = [], self.tables.labels
+        parts, labels, read = [], self.tables.labels, None
         for fold, held_out, fit in self.split.parts():
-            scores = by_fold[fold]
+            if fold != read:  # the parts of a fold follow each other, so one is held at a time
+                read, scores = fold, self._by_row(fold)
             parts.append(Part(position[held_out], scores[held_out], labels[fit], scores[fit]))
         return parts
 
@@ -138,7 +139,7 @@ class Predictions:
             table = kaggle.read_scores(path, ids.name)
         except InputError:  # its remedies are for files that people bring
             raise InputError(f"{path}: damaged; delete it and {REMEDY}") from None
-        if list(table.columns[1:]) != names or list(table[ids.name]) != list(ids):
+        if list(table.columns[1:]) != names or not same_strings(table[ids.name], ids):
             fault = "its ids or labels are not those of this run"
             raise InputError(f"{path}: {fault}; delete it and {REMEDY}")
         return table[names].to_numpy()

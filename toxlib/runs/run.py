@@ -55,6 +55,11 @@ class Run:
     members: dict[str, dict[str, str]] = field(default_factory=dict)
     """For a blend: member → {"run": a folder, from the blend's; "predictions": their name}."""
 
+    def __reduce__(self):
+        """Pickle how to open the run and not its data; the process that unpickles reads them."""
+        parts = self.recipe, self.folder, self.data_dir, self.is_sample, self.members
+        return _open_again, (*parts, self.tables.sha256)
+
     @property
     def label_names(self) -> list[str]:
         """The label columns, in the order of the training file's header."""
@@ -71,15 +76,15 @@ class Run:
         source = kaggle.SAMPLE_NOTE if self.is_sample else f"Comments read from {self.data_dir}."
         return "\n".join([source, *self.tables.notes])
 
-    @cached_property
-    def train_texts(self) -> list[str]:
+    @property
+    def train_texts(self) -> text.PreparedTexts:
         """The training comments with white space normalised, in the file's order."""
-        return text.prepare(self.tables.train[self.recipe.text_column])
+        return text.PreparedTexts(self.tables.train[self.recipe.text_column].array)
 
-    @cached_property
-    def test_texts(self) -> list[str]:
+    @property
+    def test_texts(self) -> text.PreparedTexts:
         """The test comments with white space normalised, in the file's order."""
-        return text.prepare(self.tables.test[self.recipe.text_column])
+        return text.PreparedTexts(self.tables.test[self.recipe.text_column].array)
 
     @cached_property
     def split(self) -> splits.Split:
@@ -91,9 +96,10 @@ class Run:
         """The folders of the runs that this run blends; empty if it is no blend."""
         return list(dict.fromkeys(self.folder / m["run"] for m in self.members.values()))
 
-    def texts(self, rows: np.ndarray) -> list[str]:
+    def texts(self, rows: np.ndarray) -> text.PreparedTexts:
         """Return the training file's comments where `rows`, (N,), is True."""
-        return [t for t, wanted in zip(self.train_texts, rows, strict=True) if wanted]
+        comments = self.tables.train[self.recipe.text_column].array
+        return text.PreparedTexts(comments, np.flatnonzero(rows))
 
     def shown(self, texts: Sequence[str]) -> list[str]:
         """Return texts for display: shortened, escaped, and masked if `mask_comments` is set."""
@@ -212,9 +218,7 @@ def open_run(
     chosen = get_recipe(recipe, overrides)
     target = run_folder(run_dir, chosen.name)
     folder, is_sample = kaggle.find_or_make_data(to_path(data_dir, "data_dir"))
-    columns = chosen.id_column, chosen.text_column, chosen.label_columns
-    tables = kaggle.read_tables(folder, *columns)
-    return Run(chosen, target, folder, is_sample, tables)
+    return Run(chosen, target, folder, is_sample, _read_tables(chosen, folder))
 
 
 def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
@@ -232,13 +236,27 @@ def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
     record = read_record(folder)
     before, data_dir = record["recipe"], Path(record["data_dir"])
     recipe = change(before, overrides)
-    columns = before.id_column, before.text_column, before.label_columns
-    tables = kaggle.read_tables(data_dir, *columns)
+    tables = _read_tables(before, data_dir)
     run = Run(recipe, folder, data_dir, record["is_sample"], tables, record["members"])
     run._check_owner(record)
     if recipe != before:
         run.record(recipe=asdict(recipe))
     return run
+
+
+def _read_tables(recipe: Recipe, folder: Path) -> kaggle.Tables:
+    columns = recipe.id_column, recipe.text_column, recipe.label_columns
+    return kaggle.read_tables(folder, *columns)
+
+
+def _open_again(
+    recipe: Recipe, folder: Path, data_dir: Path, is_sample: bool, members: dict, digests: dict
+) -> Run:
+    """Return a run that was pickled; an InputError if its data have changed since."""
+    tables = _read_tables(recipe, data_dir)
+    if tables.sha256 != digests:
+        raise InputError(f"{data_dir}: the data have changed during the run; start it again")
+    return Run(recipe, folder, data_dir, is_sample, tables, members)
 
 
 def reopen_all(folders: Sequence[str | Path], reserved: Sequence[str] = ()) -> dict[str, Run]:

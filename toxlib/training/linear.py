@@ -1,5 +1,6 @@
 """Two linear models on tf-idf features: a baseline to beat, and good members of a blend."""
 
+from collections.abc import Sequence
 from functools import partial
 from pathlib import Path
 
@@ -13,11 +14,14 @@ from sklearn.feature_extraction.text import TfidfVectorizer
 from sklearn.linear_model import LogisticRegression
 
 from toxlib import files
+from toxlib.data.text import evenly_spaced
 from toxlib.errors import InputError
 from toxlib.progress import progress
 
 LINEAR = ("lr", "nb-lr")
 """Logistic regression, and the same on features that are scaled by naive Bayes."""
+MOST_ROWS = 200_000
+"""Comments to fit on, evenly spaced if there are more: each takes some 5 kB for its features."""
 Tfidf = partial(TfidfVectorizer, sublinear_tf=True)
 FEATURES = {
     "words": partial(Tfidf, max_features=10_000),
@@ -35,8 +39,12 @@ class LinearModels:
     vectorizers: dict[str, TfidfVectorizer]  # one per entry of `FEATURES`
     arrays: dict[str, np.ndarray]  # per model `coefficients …`, (L, V), and `intercepts …`, (L,)
 
-    def fit(self, texts: list[str], labels: np.ndarray) -> "LinearModels":
-        """Fit both models on N comments and their labels, (N, L) of 0 and 1."""
+    def fit(self, texts: Sequence[str], labels: np.ndarray) -> "LinearModels":
+        """Fit both models on N comments and their labels, (N, L) of 0 and 1.
+
+        Of more than `MOST_ROWS` comments, evenly spaced ones are taken, which is printed.
+        """
+        texts, labels = _within_memory(texts, labels)
         bar = progress(labels.T, total=labels.shape[1], description="Fit", unit="label")
         self.vectorizers = {name: make() for name, make in FEATURES.items()}
         parts = [v.fit_transform(texts) for v in self.vectorizers.values()]
@@ -94,13 +102,24 @@ def log_count_ratio(matrix: csr_array, labels: np.ndarray) -> np.ndarray:
     return np.log(shares[0] / shares[1])
 
 
+def _within_memory(texts: Sequence[str], labels: np.ndarray) -> tuple[list[str], np.ndarray]:
+    """Return the comments to fit on and their labels, at most `MOST_ROWS`."""
+    rows = evenly_spaced(len(texts), MOST_ROWS)
+    taken = texts[rows]
+    if len(taken) < len(texts):
+        which = f"on {len(taken):,} of {len(texts):,} comments, evenly spaced"
+        print(f"The linear models are fitted {which}, to limit memory.", flush=True)
+    return taken, labels[rows]
+
+
 def telling_words(
-    texts: list[str], labels: np.ndarray, label_names: list[str], count: int = 10
+    texts: Sequence[str], labels: np.ndarray, label_names: list[str], count: int = 10
 ) -> pd.DataFrame:
     """Return the words that raise each label's score most in a logistic regression on words.
 
     The table has a column per label and `count` rows, the strongest word first.
     """
+    texts, labels = _within_memory(texts, labels)
     vectorizer = FEATURES["words"]()
     matrix = csr_array(vectorizer.fit_transform(texts))
     words = vectorizer.get_feature_names_out()
