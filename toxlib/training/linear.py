@@ -21,7 +21,7 @@ from toxlib.progress import progress
 LINEAR = ("lr", "nb-lr")
 """Logistic regression, and the same on features that are scaled by naive Bayes."""
 MOST_ROWS = 200_000
-"""Comments to fit on, evenly spaced if there are more: each takes some 5 kB for its features."""
+"""The most comments to fit on. Counting the character sequences of one takes some 50 kB."""
 Tfidf = partial(TfidfVectorizer, sublinear_tf=True)
 FEATURES = {
     "words": partial(Tfidf, max_features=10_000),
