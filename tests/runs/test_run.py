@@ -2,7 +2,6 @@
 
 import dataclasses
 import json
-import pickle
 import shutil
 import subprocess
 import sys
@@ -95,22 +94,6 @@ def test_hold_out_and_folds_answer_the_same_questions(small_dir, tmp_path):
         assert not any(run.predictions().written(fold) for fold in run.split.folds)
         assert len(run.split.parts()) == max(3, 5 if chooses else 3)
         assert run.fold_folder(0) == (run.folder if chooses else run.folder / "fold-0")
-
-
-def test_a_run_goes_to_another_process_without_its_data(small_dir, tmp_path):
-    data = shutil.copytree(small_dir, tmp_path / "data")
-    run = _open(data, tmp_path / "run")
-    run.claim()
-    pickled = pickle.dumps(run)
-    assert len(pickled) < 3000
-    copy = pickle.loads(pickled)
-    assert (copy.recipe, copy.folder, copy.data_note) == (run.recipe, run.folder, run.data_note)
-    assert list(copy.train_texts) == list(run.train_texts)
-    assert (copy.split.part == run.split.part).all()
-    train = data / "train.csv"
-    train.write_text(train.read_text().replace(" the ", " a "))
-    with pytest.raises(InputError, match="have changed during the run; start it again"):
-        pickle.loads(pickled)
 
 
 def test_texts_are_prepared_when_they_are_read(small_dir, tmp_path):

@@ -86,7 +86,7 @@ def is_trained(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> bool:
     return True
 
 
-def train_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray]:
+def train_rows(run: Run, fold: int) -> tuple[Sequence[str], np.ndarray]:
     """Return the comments and labels, (n, L), that the fold's model is trained on."""
     rows = run.split.trained_on(fold)
     return run.texts(rows), run.tables.labels[rows]
@@ -97,7 +97,7 @@ def train_ids(run: Run, fold: int) -> pd.Series:
     return run.tables.train_ids[run.split.trained_on(fold)]
 
 
-def validation_rows(run: Run, fold: int) -> tuple[list[str], np.ndarray] | None:
+def validation_rows(run: Run, fold: int) -> tuple[Sequence[str], np.ndarray] | None:
     """Return the comments and labels to choose the best epoch by; None if it is not chosen."""
     rows = run.split.held_out(fold)
     return (run.texts(rows), run.tables.labels[rows]) if run.split.chooses_epoch else None
@@ -190,7 +190,7 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
             "long_texts": run.recipe.long_texts,
         }
 
-        def predict(texts: list[str]) -> dict[str, np.ndarray]:
+        def predict(texts: Sequence[str]) -> dict[str, np.ndarray]:
             with progress(total=len(texts), description="Predict") as bar:
                 return {OWN: predict_probabilities(model, tokenizer, texts, bar=bar, **how)}
 

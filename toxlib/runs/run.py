@@ -55,11 +55,6 @@ class Run:
     members: dict[str, dict[str, str]] = field(default_factory=dict)
     """For a blend: member → {"run": a folder, from the blend's; "predictions": their name}."""
 
-    def __reduce__(self):
-        """Pickle how to open the run and not its data; the process that unpickles reads them."""
-        parts = self.recipe, self.folder, self.data_dir, self.is_sample, self.members
-        return _open_again, (*parts, self.tables.sha256)
-
     @property
     def label_names(self) -> list[str]:
         """The label columns, in the order of the training file's header."""
@@ -247,16 +242,6 @@ def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
 def _read_tables(recipe: Recipe, folder: Path) -> kaggle.Tables:
     columns = recipe.id_column, recipe.text_column, recipe.label_columns
     return kaggle.read_tables(folder, *columns)
-
-
-def _open_again(
-    recipe: Recipe, folder: Path, data_dir: Path, is_sample: bool, members: dict, digests: dict
-) -> Run:
-    """Return a run that was pickled; an InputError if its data have changed since."""
-    tables = _read_tables(recipe, data_dir)
-    if tables.sha256 != digests:
-        raise InputError(f"{data_dir}: the data have changed during the run; start it again")
-    return Run(recipe, folder, data_dir, is_sample, tables, members)
 
 
 def reopen_all(folders: Sequence[str | Path], reserved: Sequence[str] = ()) -> dict[str, Run]:

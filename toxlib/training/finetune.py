@@ -48,8 +48,8 @@ class Finetuned:
 def finetune(
     recipe: Recipe,
     label_names: list[str],
-    training: tuple[list[str], np.ndarray],
-    validation: tuple[list[str], np.ndarray] | None,
+    training: tuple[Sequence[str], np.ndarray],
+    validation: tuple[Sequence[str], np.ndarray] | None,
     work_dir: Path,
     ids: Sequence[str] | None = None,
 ) -> Finetuned:

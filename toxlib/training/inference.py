@@ -1,5 +1,6 @@
 """Predict probabilities for comments, sorted by length so that little padding is computed."""
 
+from collections.abc import Sequence
 from contextlib import nullcontext
 
 import numpy as np
@@ -21,7 +22,7 @@ CHUNK = 8192
 def predict_probabilities(
     model: PreTrainedModel,
     tokenizer: PreTrainedTokenizerBase,
-    texts: list[str],
+    texts: Sequence[str],
     precision: str = "auto",
     token_budget: int = 0,
     bar: tqdm | None = None,
