@@ -6,7 +6,7 @@ import pytest
 import toxlib
 from toxlib.errors import InputError
 from toxlib.recipes import BLENDS
-from toxlib.runs import blending, folds
+from toxlib.runs import blending, engines, folds
 from toxlib.runs.folds import copy_linear
 
 
@@ -28,7 +28,7 @@ def test_gold_on_tiny_encoders_of_the_same_kinds(checkpoints, small_dir, tmp_pat
             copy_linear(Path(folders[0]), folder)
         run = toxlib.open_run(member, str(small_dir), str(folder), f"{shrunk} folds=2")
         run.claim()
-        folds.train_folds(run)
+        engines.train_folds(run)
         fitted.append(folds.fit_linear_folds(run))
         folders.append(str(folder))
     assert fitted[0] == fitted[1] == fitted[2]  # equal to the second: fitted once, then copied

@@ -150,7 +150,7 @@ def test_a_damaged_run_says_what_to_do(finished, tiny_overrides, hostile_dir, tm
         overrides = " ".join(tiny_overrides)
         run = toxlib.open_run("quick", str(hostile_dir), str(folder), overrides)
         run.claim()
-        records, linear = folds.train_folds(run), folds.fit_linear_folds(run)
+        records, linear = engines.train_folds(run), folds.fit_linear_folds(run)
         files.write_json(run.path("metrics.json"), {"cost": folds.total_cost(records, linear)})
         run.release()
 

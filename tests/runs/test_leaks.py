@@ -8,7 +8,7 @@ import pytest
 
 import toxlib
 from toxlib.evaluation import calibration, parts, thresholds
-from toxlib.runs import blending, folds
+from toxlib.runs import blending, engines, folds
 from toxlib.runs.predictions import OWN
 from toxlib.training.linear import LINEAR
 
@@ -22,7 +22,7 @@ def _run(data_dir, folder, checkpoint, split=None):
     run = toxlib.open_run("quick", str(data_dir), str(folder), overrides)
     # Strata follow the labels, so the second run must be given the first run's split.
     run.claim(split)
-    folds.train_folds(run)
+    engines.train_folds(run)
     folds.fit_linear_folds(run)
     return run
 
@@ -76,7 +76,7 @@ def test_a_finished_fold_is_not_trained_again(before_and_after, capsys):
     run = before_and_after[0]
     model = run.fold_folder(0) / "model/model.safetensors"
     before = model.stat().st_mtime_ns
-    folds.train_folds(run)
+    engines.train_folds(run)
     assert all(run.predictions().written(fold) for fold in run.split.folds)
     assert capsys.readouterr().out.count("was finished before") == 3
     assert folds.unfinished(run) == []

@@ -125,7 +125,7 @@ def test_a_file_where_a_folder_belongs_and_the_reverse(finished, hostile_dir, tm
         (["run", "--run-dir", str(tmp_path / "file")], "file: a file; give a folder"),
         (
             ["predict", str(finished), str(hostile_dir / "test.csv"), "-o", str(tmp_path)],
-            "a folder; give the path of the CSV to write",
+            "a folder with other files; give a new folder, or the path of a file",
         ),
     ):
         assert main(arguments) == 2
