@@ -14,7 +14,7 @@ from toxlib.__main__ import main
 from toxlib.errors import InputError
 from toxlib.evaluation import submission, thresholds
 from toxlib.evaluation.calibration import Calibrator
-from toxlib.runs import blending, comparison, folds
+from toxlib.runs import blending, comparison, engines, folds
 from toxlib.runs.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS
 from toxlib.runs.report import write_report
 from toxlib.training.linear import LINEAR
