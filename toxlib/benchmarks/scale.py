@@ -5,11 +5,11 @@ encoder's matrix products. Training is measured with the recipe `quick`.
 """
 
 import csv
-import importlib.util
 import itertools
 import subprocess
 import sys
 import time
+from importlib.util import find_spec
 from pathlib import Path
 
 import pandas as pd
@@ -31,6 +31,8 @@ TINY = {
     "num_attention_heads": 2,
     "intermediate_size": 128,
 }
+TRAINED = "epochs=1"
+"""The recipe values with which `quick` is trained."""
 SECONDS = 0.2  # between two looks at the processes
 
 
@@ -50,10 +52,11 @@ def bench_scale(data_dir: str = "", output: Path | None = None, quick: bool = Fa
     rows = [_train(folder, data_dir, processes) for processes in (1, 2)]
     run = _tiny_run(folder, data_dir)
     commands = [(f"score {size:,} rows", size, []) for size in sizes]
-    if importlib.util.find_spec("ray"):
+    if find_spec("ray"):
         engine, size = ["--engine", "ray", "--actors"], sizes[1]
         commands += [(f"score, {n} actor(s) of Ray", size, [*engine, str(n)]) for n in (1, 2)]
-    for name, size, options in progress(commands, total=len(commands), description="Score"):
+    bar = {"total": len(commands), "description": "Score", "unit": "command"}
+    for name, size, options in progress(commands, **bar):
         rows.append({"what": name, "rows": size} | _score(run, folder, size, options))
     files.write_json(output / "scale.json", {"machine": describe_machine(), "rows": rows})
     files.remove(folder)
@@ -100,8 +103,7 @@ def _look(process: psutil.Process, cpu: dict[int, float]) -> int:
 
 def _train(folder: Path, data_dir: str, processes: int) -> dict:
     """Train `quick` for one epoch; return a row. The start of the processes is left out."""
-    values = f"epochs=1 processes={processes}"
-    run = _trained(folder / f"quick-{processes}", data_dir, values)
+    run = _trained(folder / f"quick-{processes}", data_dir, f"{TRAINED} processes={processes}")
     cost = run.predictions().record(0)["cost"]
     threads = engines.threads_per_process(run.recipe)
     return {
