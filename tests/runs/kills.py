@@ -22,6 +22,7 @@ TINY = ["max_length=48", "epochs=6", "batch_size=16", "learning_rate=1e-3", "che
 KINDS = {
     "single": ("quick", []),
     "folds": ("minilm", ["folds=2", "jobs=2", "lengthen_to=48"]),
+    "processes": ("quick", ["processes=2", "lengthen_to=0"]),
     "blend": ("best", ["folds=2", "jobs=2", "lengthen_to=48"]),
 }
 SIGNALS = (signal.SIGKILL, signal.SIGTERM, signal.SIGINT)

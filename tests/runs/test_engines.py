@@ -12,7 +12,7 @@ import torch
 import toxlib
 from toxlib.errors import InputError
 from toxlib.recipes import get_recipe
-from toxlib.runs import engines
+from toxlib.runs import engines, folds
 from toxlib.runs.lock import lock
 
 PREDICTIONS = ("validation_predictions.csv", "test_predictions.csv")
@@ -97,6 +97,8 @@ def test_two_processes_leave_the_run_of_one_and_a_killed_one_goes_on(train, tmp_
     killer.join(10)
     assert processes_of(tmp_path / "killed") == []
     assert not (tmp_path / "killed" / "model").exists()
+    run = toxlib.reopen(tmp_path / "killed")
+    assert list(folds.work_folder(run, 0, 2).glob("checkpoints/*/whole.json"))  # as 03 does it
     capfd.readouterr()
     again = train("killed", "processes=2")
     assert "Going on from step" in capfd.readouterr().err

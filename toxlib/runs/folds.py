@@ -103,12 +103,13 @@ def validation_rows(run: Run, fold: int) -> tuple[Sequence[str], np.ndarray] | N
     return (run.texts(rows), run.tables.labels[rows]) if run.split.chooses_epoch else None
 
 
-def work_folder(run: Run, fold: int) -> Path:
+def work_folder(run: Run, fold: int, processes: int) -> Path:
     """Make the folder for tokens and checkpoints; it is removed when the fold is finished.
 
-    Checkpoints of another number of processes are not used: they lack states of random numbers.
+    `processes` is how many train the fold together. Checkpoints of another number are deleted:
+    they lack states of random numbers.
     """
-    source = _trained_by(run, fold) | {"processes": machine.this_process().num_processes}
+    source = _trained_by(run, fold) | {"processes": processes}
     return claim_work_folder(_work_path(run, fold), source)
 
 
@@ -177,7 +178,8 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
             print(f"Fold {fold}: {run.split.trained_on(fold).sum()} comments", flush=True)
             data = train_rows(run, fold), validation_rows(run, fold)
             with process.main_process_first():
-                work, ids = work_folder(run, fold), train_ids(run, fold)
+                work = work_folder(run, fold, process.num_processes)
+            ids = train_ids(run, fold)
             trained = finetune(run.recipe, run.label_names, *data, work, ids)
             if process.is_main_process:
                 keep_model(run, fold, trained, side_by_side)
