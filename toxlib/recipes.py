@@ -99,14 +99,15 @@ class Recipe:
     jobs: int = _value(1, "Folds trained at the same time.", changeable=True, ge=1, le=64)
     processes: int = _value(
         0,
-        "Processes that train a fold together; 0: one for each GPU that is free for it.",
+        "Processes that train a fold together; 0: one per GPU that it can have, or one on a CPU.",
         changeable=True,
         ge=0,
         le=64,
     )
     engine: Literal["local", "ray"] = _value(
         "local",
-        "What trains the folds: this machine alone, or Ray, on a cluster.",
+        "local: this machine trains the folds. ray: Ray does, here or on the cluster that "
+        "RAY_ADDRESS names.",
         changeable=True,
     )
     validation_fraction: float = _value(0.1, "Share held out if folds is 1.", ge=0.01, le=0.5)

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 import toxlib
+from toxlib import files
 from toxlib.errors import InputError
 from toxlib.recipes import get_recipe
 from toxlib.runs import engines, folds
@@ -116,26 +117,28 @@ def test_folds_by_ray_are_those_side_by_side(train):
         assert by_jobs.path(name).read_bytes() == by_ray.path(name).read_bytes()
 
 
-def test_an_error_in_a_process_is_one_line(train, checkpoints, monkeypatch):
-    """The processes are given a checkpoint that has gone in the meantime."""
+def test_an_error_in_the_main_process_is_one_line(train, tmp_path, monkeypatch):
+    """The other process, which waits for it, fails too; what it says is not the cause."""
     start = engines.run_fold
 
-    def start_without_checkpoint(folder, *arguments):
-        path = Path(folder) / "run.json"
-        path.write_text(path.read_text().replace(str(checkpoints["bert"]), "./gone"))
+    def start_with_a_folder_in_the_way(folder, *arguments):
+        work = folds.work_folder(toxlib.reopen(folder), 0, 2)
+        (work / "train.arrow").mkdir()
         start(folder, *arguments)
 
-    monkeypatch.setattr(engines, "run_fold", start_without_checkpoint)
-    with pytest.raises(InputError, match=r"checkpoint '.*gone.*' could not be loaded: no "):
+    monkeypatch.setattr(engines, "run_fold", start_with_a_folder_in_the_way)
+    with pytest.raises(InputError, match=r"work/train\.arrow: a folder where a file is written"):
         train("run", "processes=2")
 
 
-def test_a_fault_in_the_code_is_one_line(tmp_path):
+def test_a_fault_in_the_code_is_one_line_after_its_traceback(tmp_path, capsys):
     (tmp_path / "log").write_text("")
-    (tmp_path / "error.json").write_text('{"is_input_error": false, "line": "ValueError: x"}')
+    content = {"is_input_error": False, "line": "ValueError: x", "traceback": "Traceback …"}
+    files.write_json(tmp_path / "error.json", content)
     error = engines._error_of("run, fold 1", tmp_path / "error.json", tmp_path / "log")
     assert type(error) is RuntimeError
     assert str(error) == "run, fold 1: ValueError: x"
+    assert capsys.readouterr().err == "Traceback …\n"
 
 
 @pytest.mark.parametrize(
@@ -185,6 +188,6 @@ def test_a_fold_that_no_node_can_hold_is_refused():
 
 def test_a_run_under_torchrun_is_refused(monkeypatch, tmp_path):
     monkeypatch.setenv("TORCHELASTIC_RUN_ID", "x")
-    with pytest.raises(InputError, match=r"started by torchrun, .* set processes=N"):
+    with pytest.raises(InputError, match=r"started by torchrun .* set processes=N"):
         lock(tmp_path / "run")
     assert not (tmp_path / "run").exists()

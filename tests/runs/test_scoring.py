@@ -142,7 +142,8 @@ def test_engine_ray_without_ray_is_one_line(predict, monkeypatch):
     monkeypatch.setitem(sys.modules, "ray", None)
     told = predict("a.csv", "-o", "out", "--engine", "ray", exit=2)
     assert told.endswith(
-        "engine=ray needs the package ray: pip install -r requirements-cluster.txt\n"
+        "engine=ray needs the package ray, which is not installed; run `pip install -r "
+        "requirements-cluster.txt`, or use engine=local\n"
     )
     assert not Path("out").exists()
 

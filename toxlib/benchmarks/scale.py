@@ -8,6 +8,7 @@ import csv
 import itertools
 import subprocess
 import sys
+import tempfile
 import time
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,12 +79,16 @@ def measure(command: list[str]) -> dict[str, float]:
     The processes that it starts are counted, and the memory that they share once for each.
     """
     start, cpu, peak = time.perf_counter(), {}, 0
-    with psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE) as process:
+    with (
+        tempfile.TemporaryFile() as log,
+        psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=log) as process,
+    ):
         while process.poll() is None:
             peak = max(peak, _look(process, cpu))
             time.sleep(SECONDS)
         if process.returncode:
-            raise RuntimeError(process.stderr.read().decode(errors="replace")[-2000:])
+            log.seek(0)
+            raise RuntimeError(log.read().decode(errors="replace")[-2000:])
     seconds = time.perf_counter() - start
     return {"seconds": seconds, "cpu_seconds": sum(cpu.values()), "bytes": peak}
 

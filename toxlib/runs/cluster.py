@@ -51,7 +51,8 @@ def ray_started() -> Iterator[ModuleType]:
     try:
         import ray
     except ImportError:
-        raise InputError(f"engine=ray needs the package ray: {INSTALL}") from None
+        fault = "engine=ray needs the package ray, which is not installed"
+        raise InputError(f"{fault}; run `{INSTALL}`, or use engine=local") from None
     if ray.is_initialized():
         yield ray
         return
@@ -74,14 +75,12 @@ def check_shared(folder: Path) -> None:
     token.write_text(content)
     try:
         for node, seen in on_every_node(_answer, str(token), content).items():
-            answer = Path(f"{token}.{node}")
-            written = answer.exists()
-            answer.unlink(missing_ok=True)
-            if not (seen and written):
+            if not (seen and Path(f"{token}.{node}").exists()):
                 fault = f"node {node} does not see this folder, or cannot write to it"
                 raise InputError(f"{folder}: {fault}; choose a folder that all nodes share")
     finally:
-        token.unlink(missing_ok=True)
+        for left in folder.glob(f"{token.name}*"):
+            left.unlink(missing_ok=True)
 
 
 def check_seen(paths: list[Path]) -> None:
@@ -103,7 +102,7 @@ def node_name() -> str:
 def on_every_node(function: Callable, *arguments: object) -> dict[str, object]:
     """Call `function(*arguments, node)` once on each node; return the results by node.
 
-    A node is named by its address and the beginning of its id, as in `10.0.0.2-5f3c`.
+    A node is named by its address and the beginning of its id, as in `10.0.0.2-5f3c21`.
 
     Raises:
         InputError: if a node does not answer, or has no toxlib.

@@ -21,6 +21,8 @@ from toxlib.errors import InputError
 from toxlib.runs import cluster
 from toxlib.runs.shards import Job
 
+RETRIES = 3
+"""How often a piece is given to an actor again after one has died with it; else for ever."""
 ACTOR_CPUS, READER_CPUS = 0.9, 0.1
 """Parts of a core. If actors took whole cores, none would be left to read files, and Ray Data
 would wait for ever (ray issue 44687)."""
@@ -77,6 +79,7 @@ class OnRay:
                 fn_constructor_args=(job,),
                 batch_size=1,
                 compute=self.ray.data.ActorPoolStrategy(size=self.actors),
+                max_task_retries=RETRIES,
                 **({"num_gpus": 1} if self.on_gpus else {"num_cpus": ACTOR_CPUS}),
             )
             yield from done.iter_rows()

@@ -20,6 +20,7 @@ from pathlib import Path
 import torch
 
 from toxlib import files
+from toxlib.data import kaggle
 from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.recipes import Recipe
@@ -29,14 +30,16 @@ from toxlib.runs.lock import lock
 from toxlib.runs.run import Run
 
 KILLED = "a process that trained it was killed, most likely for lack of memory"
-GO_ON = "set jobs=1 or a smaller micro_batch_tokens and start again, to go on from there"
+GO_ON = "set fewer jobs or a smaller micro_batch_tokens and start again, to go on from there"
+TORCHRUN = ("RANK", "LOCAL_RANK", "WORLD_SIZE", "MASTER_ADDR", "MASTER_PORT")
+"""Environment variables by which a process is one of several; those we start must not get ours."""
 
 
 def train_folds(run: Run) -> list[dict]:
     """Train the encoder on each fold that needs it, and predict. Returns the folds' records."""
     lock(run.folder)
     folds = unfinished(run)
-    if run.recipe.engine == "ray":
+    if folds and run.recipe.engine == "ray":
         _train_by_ray(run, folds)
     elif processes_per_fold(run.recipe) == 1 and folds_side_by_side(run.recipe) == 1:
         for fold in folds:
@@ -49,7 +52,12 @@ def train_folds(run: Run) -> list[dict]:
 
 
 def trains_here(recipe: Recipe) -> bool:
-    """Return whether one process of this machine trains a fold, as a notebook can do itself."""
+    """Return whether a notebook trains fold 0 itself, as one process on this machine.
+
+    It does not if there are several GPUs, which then train several folds at the same time.
+    """
+    if torch.cuda.is_available() and folds_side_by_side(recipe) > 1:
+        return False
     return recipe.engine == "local" and processes_per_fold(recipe) == 1
 
 
@@ -84,15 +92,16 @@ def run_fold(
     side_by_side: int,
     gpus: str = "",
     running: list[subprocess.Popen] | None = None,
+    stop: threading.Event | None = None,
 ) -> None:
     """Train and predict one fold in new processes, and show on stderr what they print.
 
     They end if this process ends, or if the standard input of the one that is added to `running`
-    is closed. `gpus` are the GPUs that they may see, such as "0,1".
+    is closed, or if `stop` is set already. `gpus` are those that they may see, such as "0,1".
 
     Raises:
         InputError: if a process was killed, or has raised one.
-        RuntimeError: for any other error, in one line.
+        RuntimeError: for any other error, in one line; its traceback is printed.
     """
     launcher = [sys.executable, "-m"]
     if processes > 1:
@@ -105,6 +114,8 @@ def run_fold(
         with log.open("wb") as file, _started(command, file, threads, gpus) as process:
             if running is not None:
                 running.append(process)
+            if stop and stop.is_set():
+                process.stdin.close()
             decoder = codecs.getincrementaldecoder("utf-8")("replace")
             while some := process.stdout.read1():
                 sys.stderr.write(decoder.decode(some))
@@ -117,7 +128,8 @@ def _started(
     command: list[str], log: object, threads: int, gpus: str
 ) -> Iterator[subprocess.Popen]:
     """Start a command that ends when its standard input ends, however this process ends."""
-    environment = os.environ | {"OMP_NUM_THREADS": str(threads)}
+    environment = {name: value for name, value in os.environ.items() if name not in TORCHRUN}
+    environment["OMP_NUM_THREADS"] = str(threads)
     if gpus:
         environment["CUDA_VISIBLE_DEVICES"] = gpus
     pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": log}
@@ -134,11 +146,13 @@ def _error_of(what: str, error: Path, log: Path) -> Exception:
     If one of several was killed, torchrun says so in its log, and the others raise errors because
     they have lost the connection to it.
     """
-    if not error.exists() or re.search(r"exitcode *: -9\b", log.read_text(errors="replace")):
+    killed = re.search(r"exitcode *: -(6|7|9|11)\b", log.read_text(errors="replace"))
+    if killed or not error.exists():
         return InputError(f"{what}: {KILLED}; {GO_ON}")
     content = files.read_json(error, "")
     if content["is_input_error"]:
         return InputError(content["line"])
+    print(content["traceback"], file=sys.stderr)
     return RuntimeError(f"{what}: {content['line']}")
 
 
@@ -151,11 +165,17 @@ def _train_by_ray(run: Run, folds: list[int]) -> None:
     processes, threads = processes_per_fold(run.recipe), threads_per_process(run.recipe)
     with cluster.ray_started() as ray:
         cluster.check_shared(run.folder)
+        cluster.check_seen(_read_files(run))
         total = ray.cluster_resources()
-        needed = {"CPU": processes * threads, "GPU": processes if total.get("GPU") else 0}
-        _check_room(needed, [node["Resources"] for node in ray.nodes() if node["Alive"]])
+        nodes = [node["Resources"] for node in ray.nodes() if node["Alive"]]
+        with_gpus = [node for node in nodes if node.get("GPU")]
+        if with_gpus:  # the cores are shared out with the GPUs, so that no GPU is left idle
+            threads = max(1, min(int(node["CPU"] // node["GPU"]) for node in with_gpus))
+        needed = {"CPU": processes * threads, "GPU": processes if with_gpus else 0}
+        _check_room(needed, nodes)
         together = min(len(folds), *(int(total[kind] // n) for kind, n in needed.items() if n))
-        task = ray.remote(num_cpus=needed["CPU"], num_gpus=needed["GPU"])(run_fold)
+        resources = {"num_cpus": needed["CPU"], "num_gpus": needed["GPU"]}
+        task = ray.remote(**resources, scheduling_strategy="SPREAD")(run_fold)
         how = processes, threads, together
         running = {task.remote(str(run.folder), fold, *how): fold for fold in folds}
         with progress(total=len(folds), description="Train folds", unit="fold") as bar:
@@ -169,6 +189,15 @@ def _train_by_ray(run: Run, folds: list[int]) -> None:
                 except ray.exceptions.RayError:
                     raise InputError(f"{run.folder}, fold {fold}: {KILLED}; {GO_ON}") from None
                 bar.update()
+
+
+def _read_files(run: Run) -> list[Path]:
+    """Return the files that a fold's process reads besides those of the run folder."""
+    checkpoint = Path(run.recipe.checkpoint).expanduser()
+    weights = (
+        [path for path in checkpoint.iterdir() if path.is_file()] if checkpoint.is_dir() else []
+    )
+    return [*kaggle.find_files(run.data_dir).values(), *weights]
 
 
 def _check_room(needed: dict[str, int], nodes: list[dict[str, float]]) -> None:
@@ -192,7 +221,7 @@ def _train_side_by_side(run: Run, folds: list[int]) -> None:
             return
         gpus = free.get()
         try:
-            run_fold(str(run.folder), fold, processes, threads, jobs, gpus, running)
+            run_fold(str(run.folder), fold, processes, threads, jobs, gpus, running, stop)
         except BaseException:
             stop.set()
             raise

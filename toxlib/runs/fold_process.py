@@ -1,4 +1,4 @@
-"""What a process does that trains one fold: python -m toxlib.runs.fold_process, or by torchrun.
+"""Train one fold in a process of its own, started by `python -m` or by torchrun.
 
 `toxlib.runs.engines` starts it. Only the main process prints; its bars go to standard output.
 """
@@ -18,19 +18,24 @@ def main() -> int:
     folder, fold, threads, side_by_side, error_path = sys.argv[1:]
     _end_with_standard_input()
     is_main = os.environ.get("RANK", "0") == "0"
-    log, sys.stderr = sys.stderr, sys.stdout if is_main else Path(os.devnull).open("w")  # noqa: SIM115
+    sys.stderr = sys.stdout if is_main else Path(os.devnull).open("w")  # noqa: SIM115
     sys.stdout = sys.stderr
     try:
         from toxlib.runs.folds import train_fold
         from toxlib.runs.run import reopen
+        from toxlib.training.machine import this_process
 
         train_fold(reopen(folder), int(fold), int(side_by_side), int(threads))
+        this_process().destroy_process_group()
     except Exception as error:
-        traceback.print_exc(file=log)
+        if Path(error_path).exists():  # another process has failed first, and this one for it
+            return 1
         line = str(error).strip().partition("\n")[0]
-        is_input_error = isinstance(error, InputError)
+        # What the operating system refuses, such as to write to a full disk, a user can mend, too.
+        is_input_error = isinstance(error, InputError | OSError)
         line = line if is_input_error else f"{type(error).__name__}: {line}"
-        files.write_json(Path(error_path), {"is_input_error": is_input_error, "line": line})
+        content = {"is_input_error": is_input_error, "line": line}
+        files.write_json(Path(error_path), content | {"traceback": traceback.format_exc()})
         return 1
     return 0
 
@@ -50,5 +55,4 @@ def _end_with_standard_input() -> None:
 
 
 if __name__ == "__main__":
-    # The group of processes is left in good order even if this one fails.
     sys.exit(main())

@@ -32,9 +32,9 @@ def lock(folder: Path) -> None:
         InputError: if another process has the lock; the message names it. Or if torchrun has
             started this process, because several processes would then do the same.
     """
-    if "TORCHELASTIC_RUN_ID" in os.environ:
-        fault = "started by torchrun, so that each process would do everything"
-        raise InputError(f"{folder}: {fault}; start it without torchrun, and set processes=N")
+    if "TORCHELASTIC_RUN_ID" in os.environ or os.environ.get("WORLD_SIZE", "1") != "1":
+        fault = "started by torchrun (or with WORLD_SIZE set), so each process would do everything"
+        raise InputError(f"{folder}: {fault}; start it without that, and set processes=N")
     if os.environ.get(LOCKED_BY_PARENT) == str(folder):
         return
     folder.mkdir(parents=True, exist_ok=True)

@@ -90,6 +90,10 @@ def _score_to_folder(
             if checked is None:  # check all files before the first is scored
                 checked = list(work.check())
                 tell(checked)
+            if not any(found.rows for found in checked):
+                raise InputError(
+                    "no row is left to score; mend the rows or files that are left out"
+                )
             job = replace(job, checked=checked)
             finished, rows = job.find_finished()
             write_claim(job, known, 0)

@@ -140,9 +140,14 @@ class MicroBatchTrainer(Trainer):
             try:
                 return self._backward(model, inputs, groups)
             except torch.OutOfMemoryError:
-                # Repeating a step would lose gradients from accumulation or other processes.
-                shared = self.args.gradient_accumulation_steps * self.args.world_size > 1
-                if shared or all(len(rows) == 1 for rows in groups):
+                if self.args.world_size > 1:  # the other processes have gone on
+                    fault = f"memory ran out with micro_batch_tokens={self.token_budget}"
+                    remedy = f"set micro_batch_tokens={self.token_budget // 2} and start again"
+                    raise InputError(f"{fault}; {remedy}") from None
+                # Repeating a step would lose gradients from accumulation.
+                if self.args.gradient_accumulation_steps > 1 or all(
+                    len(rows) == 1 for rows in groups
+                ):
                     raise
         return None
 
