@@ -1,7 +1,6 @@
 """Read the ids and texts of a file of any size: CSV, also in a zip or gzip file, or Parquet.
 
-A file is read twice: once to check all of it, with nothing kept but a number per id, and once to
-use it.
+A file is read twice: first to check all of it, which keeps 8 bytes per row, then to use it.
 """
 
 from array import array
@@ -13,7 +12,7 @@ import numpy as np
 import pandas as pd
 
 from toxlib.data import csv_files, parquet_files
-from toxlib.data.csv_files import Report, stop
+from toxlib.data.csv_files import Report, ignore, stop
 from toxlib.data.on_disk import join_on_disk
 from toxlib.data.tables import (
     add_note,
@@ -153,7 +152,7 @@ def _find_repeated(
     """Report the rows whose id another row has already; different ids may have equal hashes."""
     path, id_column, _ = columns
     row_of_id: dict[str, int] = {}
-    for chunk in iter_comments(*columns, None, True, report=lambda error: None):
+    for chunk in iter_comments(*columns, None, True, report=ignore):
         ids = chunk[id_column]
         for index, value in ids[np.isin(hash_ids(ids), suspects)].items():
             if fault := repeated(value, index + 1, row_of_id):

@@ -50,6 +50,10 @@ def stop(error: InputError) -> None:
     raise error
 
 
+def ignore(error: InputError) -> None:
+    """Leave the row out: the `Report` for a file whose faults have been told before."""
+
+
 def read_chunks(
     path: Path,
     chunk_rows: int = 65536,

@@ -166,8 +166,18 @@ def _start(ray: ModuleType) -> None:
         ray.shutdown()
         again = f"trying again, for {PATIENCE} seconds at most"
         print(f"Ray has not started in 30 seconds; {again}.", file=sys.stderr)
+        _start_patiently(ray, how)
+
+
+def _start_patiently(ray: ModuleType, how: dict) -> None:
+    try:
         with _patience(ray), _silent():
             ray.init(ON_THIS_MACHINE, **how)
+    except Exception as error:
+        ray.shutdown()
+        fault = f"Ray does not start on this machine ({show(error)})"
+        remedy = "free memory and disk, see /tmp/ray/session_latest/logs, or use engine=local"
+        raise InputError(f"{fault}; {remedy}") from error
 
 
 def _connect(ray: ModuleType, address: str, how: dict) -> None:

@@ -13,6 +13,7 @@ from tqdm import tqdm
 from toxlib import files
 from toxlib.data import text
 from toxlib.data.comments import check_comments, iter_comments
+from toxlib.data.csv_files import ignore
 from toxlib.errors import InputError
 from toxlib.evaluation.calibration import Calibrator
 from toxlib.evaluation.parts import average
@@ -24,7 +25,7 @@ from toxlib.runs.blending import WEIGHTS_FILE
 from toxlib.runs.folds import LINEAR_FOLDER
 from toxlib.runs.predictions import OWN
 from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, read_record, run_folder
-from toxlib.runs.shards import Options, ignore, tell, writing_table
+from toxlib.runs.shards import Options, tell, writing_table
 from toxlib.training.checkpoints import load_trained
 from toxlib.training.inference import predict_probabilities
 from toxlib.training.linear import LINEAR, LinearModels

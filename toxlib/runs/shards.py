@@ -7,6 +7,7 @@
 Programs that read a folder of Parquet files pass over what begins with an underscore.
 """
 
+import re
 import sys
 from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
@@ -19,6 +20,7 @@ from pyarrow import parquet
 
 from toxlib import files
 from toxlib.data.comments import Checked, iter_comments
+from toxlib.data.csv_files import ignore
 from toxlib.errors import InputError, show
 
 JOB = "_job"
@@ -30,6 +32,7 @@ OTHERS = {
     "run": "by another run, or one that has changed since",
 }
 """What a folder may belong to."""
+SHARD = re.compile(r"part-\d{5}-\d{12}")
 TOLD = 20  # faults that are told on stderr
 
 
@@ -56,7 +59,7 @@ class Job:
     folder: Path
     columns: tuple[str, str]  # ids and texts
     options: Options
-    shard_rows: int = 2048
+    shard_rows: int
     checked: list[Checked] = field(default_factory=list)
     finished: list[list[int]] = field(default_factory=list)
 
@@ -95,7 +98,8 @@ class Job:
         finished, rows = [[] for _ in self.paths], 0
         for path in self.folder.glob(".part-*.tmp"):
             path.unlink(missing_ok=True)
-        for path in sorted(self.folder.glob("part-*.parquet")):
+        numbers = [p for p in self.folder.glob("part-*.parquet") if SHARD.fullmatch(p.stem)]
+        for path in sorted(numbers):
             try:
                 rows += parquet.read_metadata(path).num_rows
             except (pa.ArrowException, OSError):
@@ -158,10 +162,6 @@ def _owner(job: Job, digest: str) -> dict:
         inputs.append([str(path), known])
     own = {"run": [str(job.run), digest], "files": inputs, "options": asdict(job.options)}
     return files.as_json(own)
-
-
-def ignore(error: InputError) -> None:
-    """Leave out what was reported when the file was checked: a `Report`."""
 
 
 def tell(checked: list[Checked]) -> None:
