@@ -73,6 +73,19 @@ def test_a_slow_start_is_tried_again_and_told_in_one_line(monkeypatch, capsys):
     assert capsys.readouterr().err == told
 
 
+def test_a_start_that_fails_twice_is_one_line(monkeypatch):
+    def fail(*arguments, **values):
+        raise RuntimeError("no room in /dev/shm")
+
+    slow = SlowRay()
+    slow.init = fail
+    monkeypatch.setitem(sys.modules, "ray", slow)
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    told = r"Ray does not start on this machine \('no room in /dev/shm'\); free memory and disk"
+    with pytest.raises(InputError, match=told), cluster.ray_started():
+        pass
+
+
 @pytest.mark.parametrize("address", ["127.0.0.1:1", "ray://127.0.0.1:1", "nonsense", ":", "a:b:c"])
 def test_a_cluster_that_is_not_there_is_one_line(monkeypatch, address):
     pytest.importorskip("ray")
