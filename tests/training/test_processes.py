@@ -84,8 +84,9 @@ def test_several_processes_end_at_the_weights_of_one(folders, kind, count):
 def test_several_processes_log_the_losses_and_scores_of_one(folders, kind, count):
     expected, actual = (load(folders[n], kind)["history"] for n in (1, count))
     limits = dict.fromkeys(("loss", "grad_norm", "learning_rate", "eval_loss"), 1e-4)
-    # Comments with the same windows have the same score, and rounding orders them by chance.
-    limits["eval_mean_columnwise_auc"] = 0.02 if "windows" in kind else 1e-4
+    # Tiny models score some comments the same to 1e-7, and rounding decides their order. One pair
+    # of 110 is 0.0045 of the mean of two AUCs.
+    limits["eval_mean_columnwise_auc"] = 0.02
     assert [entry["step"] for entry in actual] == [entry["step"] for entry in expected]
     for entry, other in zip(actual, expected, strict=True):
         for name in set(limits) & set(other):
