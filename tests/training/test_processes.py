@@ -46,6 +46,7 @@ def main() -> None:
     torch.set_num_threads(1)
     for kind, checkpoint in zip(KINDS, sys.argv[2:], strict=True):
         train(kind, checkpoint, Path(sys.argv[1]) / kind.replace(" ", "-"))
+    this_process().destroy_process_group()  # otherwise its threads may abort the process's end
 
 
 @pytest.fixture(scope="module")
