@@ -28,7 +28,7 @@ from toxlib.runs.predictions import OWN, TEST
 from toxlib.runs.run import Run, set_up_display
 from toxlib.training import checkpoints, machine
 from toxlib.training.finetune import Finetuned, finetune
-from toxlib.training.inference import CHUNK, predict_probabilities
+from toxlib.training.inference import CHUNK, predict_probabilities, prediction_values
 from toxlib.training.linear import LINEAR, LinearModels
 from toxlib.training.resume import claim_work_folder
 
@@ -186,11 +186,7 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
             process.wait_for_everyone()
         model, tokenizer = checkpoints.load_trained(run.fold_folder(fold) / "model")
         model = model.to(machine.default_device())
-        how = {
-            "precision": run.recipe.precision,
-            "token_budget": run.recipe.micro_batch_tokens,
-            "long_texts": run.recipe.long_texts,
-        }
+        how = prediction_values(run.recipe)
 
         def predict(texts: Sequence[str]) -> dict[str, np.ndarray]:
             with progress(total=len(texts), description="Predict") as bar:

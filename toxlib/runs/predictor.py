@@ -27,7 +27,7 @@ from toxlib.runs.predictions import OWN
 from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, read_record, run_folder
 from toxlib.runs.shards import Options, tell, writing_table
 from toxlib.training.checkpoints import load_trained
-from toxlib.training.inference import predict_probabilities
+from toxlib.training.inference import predict_probabilities, prediction_values
 from toxlib.training.linear import LINEAR, LinearModels
 from toxlib.training.machine import default_device
 
@@ -200,11 +200,7 @@ class _Models:
 
     def predict(self, texts: list[str], bar: tqdm) -> dict[str, np.ndarray]:
         """Return {name of the predictions: probabilities, (N, L), averaged over the folds}."""
-        how = {
-            "precision": self.recipe.precision,
-            "token_budget": self.recipe.micro_batch_tokens,
-            "long_texts": self.recipe.long_texts,
-        }
+        how = prediction_values(self.recipe)
         encoded = [
             predict_probabilities(*encoder, texts, bar=bar, **how) for encoder in self.encoders
         ]

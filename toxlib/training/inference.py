@@ -12,11 +12,21 @@ from toxlib.data import tokens
 from toxlib.data.batching import default_token_budget, micro_batches
 from toxlib.errors import InputError
 from toxlib.progress import progress
+from toxlib.recipes import Recipe
 from toxlib.training.machine import autocast
 from toxlib.training.windows import comment_logits
 
 CHUNK = 8192
 """Comments that are tokenised and sorted together, which bounds the memory for large files."""
+
+
+def prediction_values(recipe: Recipe) -> dict[str, str | int]:
+    """Return the recipe's values for `predict_probabilities`, by the names of its arguments."""
+    return {
+        "precision": recipe.precision,
+        "token_budget": recipe.micro_batch_tokens,
+        "long_texts": recipe.long_texts,
+    }
 
 
 def predict_probabilities(
