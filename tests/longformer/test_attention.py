@@ -147,7 +147,7 @@ def test_equal_for_any_lengths_windows_and_masks(lengths, windows, seed, holes, 
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(attention, "ONE_CHUNK_TOKENS", 24)
         patch.setattr(attention, "CHUNK_TOKENS", 6)
-        patch.setattr(model, "make_layout", lambda m, g, _: make_layout(m, g, multiple))
+        patch.setattr(model, "layout_for", lambda m, g: make_layout(m, g, multiple))
         (actual,), layout = ours.eval().encode(ids, mask, is_global, first_only=False)
     expected = theirs.eval()(ids, mask, is_global).last_hidden_state
     kept = layout.unpad(mask).bool()

@@ -93,7 +93,7 @@ def test_a_switch_selects_upstreams_implementation(checkpoints, monkeypatch):
     classifier, tokenizer = _classifier(checkpoints)
     batch = tokenizer(TEXTS, padding=True, truncation=True, return_tensors="pt")
     ours = classifier.eval()(**batch).logits
-    monkeypatch.setattr(model, "make_layout", None)  # our own code would fail now
+    monkeypatch.setattr(model, "layout_for", None)  # our own code would fail now
     classifier.longformer.use_upstream = True
     assert torch.allclose(classifier(**batch).logits, ours, atol=1e-6)
 

@@ -1,5 +1,6 @@
-"""The model: a Longformer with one logit per label that computes almost nothing for padding.
+"""The model: encoders with one logit per label that compute almost nothing for padding.
 
 Its functions take and return tensors. It needs only torch and transformers and imports no other
-wing. Start with `model.py`; `unpad.py` and `attention.py` make it fast.
+wing. Start with `model.py`, our Longformer, or with `encoders.py`, which runs transformers' BERT,
+RoBERTa and others; `unpad.py` and `attention.py` make both fast.
 """

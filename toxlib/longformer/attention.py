@@ -19,6 +19,32 @@ CHUNK_TOKENS = 128
 """Queries per chunk. Smaller chunks compute fewer masked keys; larger ones multiply faster."""
 
 
+def full_attention(
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+    is_padding: Tensor | None = None,
+    bias: Tensor | None = None,
+    dropout: float = 0.0,
+    scale: float | None = None,
+) -> Tensor:
+    """Return the attention output of Q queries that attend to all T tokens, (S, H, Q, D).
+
+    Args:
+        query: (S, H, Q, D), not scaled yet; key, value: (S, H, T, D).
+        is_padding: (S, T), True for keys that no token may attend to. None if there are none.
+        bias: added to the scaled scores; a shape that broadcasts to (S, H, Q, T).
+        scale: of the scores; None for 1/sqrt(D).
+    """
+    if is_padding is not None and bias is None:
+        bias = ~is_padding[:, None, None]
+    elif is_padding is not None:
+        bias = bias.masked_fill(is_padding[:, None, None], -torch.inf)
+    return F.scaled_dot_product_attention(
+        query, key, value, attn_mask=bias, dropout_p=dropout, scale=scale
+    )
+
+
 def window_attention(
     query: Tensor,
     key: Tensor,
@@ -43,7 +69,7 @@ def window_attention(
     """
     tokens = query.shape[2]
     if tokens <= reach + 1 and is_padding is None:
-        return F.scaled_dot_product_attention(query, key, value, dropout_p=dropout)
+        return full_attention(query, key, value, dropout=dropout)
     size = tokens if tokens <= ONE_CHUNK_TOKENS else CHUNK_TOKENS
     neighbours = math.ceil(reach / size)  # chunks within reach on either side
     if is_padding is None:

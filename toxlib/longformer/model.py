@@ -5,6 +5,7 @@ other has saved. `unpad.py` removes the padding and `attention.py` computes the 
 """
 
 from collections import deque
+from functools import partial
 
 import torch
 from torch import Tensor
@@ -20,10 +21,7 @@ from transformers.utils import can_return_tuple
 from toxlib.longformer import attention
 from toxlib.longformer.dropout import use_cheap_dropout
 from toxlib.longformer.positions import longest_sequence
-from toxlib.longformer.unpad import Layout, make_layout
-
-CUDA_MULTIPLE = 64
-"""CUDA lengths are rounded up to a multiple of this: padding costs less than many small blocks."""
+from toxlib.longformer.unpad import Layout, attend_in_blocks, fp32_on_cpu, layout_for
 
 
 class UnpaddedLongformerModel(LongformerModel):
@@ -62,8 +60,7 @@ class UnpaddedLongformerModel(LongformerModel):
         if position_ids is None:
             padding_id = self.embeddings.padding_idx
             position_ids = create_position_ids_from_input_ids(input_ids, padding_id)
-        multiple = CUDA_MULTIPLE if input_ids.device.type == "cuda" else 1
-        layout = make_layout(mask, global_attention_mask, multiple)
+        layout = layout_for(mask, global_attention_mask)
         # (B, T) → (U, C)
         hidden = self.embeddings(*map(layout.unpad, (input_ids, types, position_ids)))
         states = deque(maxlen=depth)
@@ -175,18 +172,18 @@ def _compute_layer(
 def _local_attention(layer: LongformerLayer, hidden: Tensor, layout: Layout, reach: int) -> Tensor:
     """Compute the attention of the tokens that are not global: (U, C) → (U, C)."""
     module = layer.attention.self
-    dropout = module.dropout if module.training else 0.0
-    outputs = []
-    with torch.autocast("cpu", enabled=False):  # it would convert back to bf16
-        projected = [_fp32_on_cpu(p(hidden)) for p in (module.query, module.key, module.value)]
-        # (U, C) → (U, H, D) → (S, T, H, D) for each block
-        split = [layout.split(x.unflatten(-1, (module.num_heads, -1))) for x in projected]
-        for block, *inputs in zip(layout.blocks, *split, strict=True):
-            heads = [x.transpose(1, 2) for x in inputs]  # (S, T, H, D) → (S, H, T, D)
-            special = block.global_index, block.is_padding
-            output = attention.window_attention(*heads, reach, *special, dropout)
-            outputs.append(output.transpose(1, 2).reshape(-1, hidden.shape[1]))  # → (S*T, C)
-    return torch.cat(outputs)
+    values = {"reach": reach, "dropout": module.dropout if module.training else 0.0}
+    functions = [
+        partial(
+            attention.window_attention,
+            global_index=block.global_index,
+            is_padding=block.is_padding,
+            **values,
+        )
+        for block in layout.blocks
+    ]
+    projected = [project(hidden) for project in (module.query, module.key, module.value)]
+    return attend_in_blocks(functions, layout, module.num_heads, *projected)
 
 
 def _global_attention(layer: LongformerLayer, hidden: Tensor, layout: Layout) -> Tensor:
@@ -195,17 +192,12 @@ def _global_attention(layer: LongformerLayer, hidden: Tensor, layout: Layout) ->
     dropout = module.dropout if module.training else 0.0
     query = module.query_global(hidden[layout.global_positions])  # (P, C)
     with torch.autocast("cpu", enabled=False):
-        query = _fp32_on_cpu(query).unflatten(-1, (module.num_heads, -1))  # (P, H, D)
+        query = fp32_on_cpu(query).unflatten(-1, (module.num_heads, -1))  # (P, H, D)
         probes = layout.split_globals(attention.make_probes(query, module.key_global.weight))
-        states = layout.split(_fp32_on_cpu(hidden))
+        states = layout.split(fp32_on_cpu(hidden))
         gathered = [
             attention.gather_by_probes(*inputs, block.is_padding, dropout)
             for block, *inputs in zip(layout.blocks, probes, states, strict=True)
         ]
         states, sums = (torch.cat(parts) for parts in zip(*gathered, strict=True))
         return attention.project_gathered(states, sums, value.weight, value.bias)
-
-
-def _fp32_on_cpu(x: Tensor) -> Tensor:
-    """Convert bf16 to fp32 on a CPU, where the backward pass takes twice as long in bf16."""
-    return x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x

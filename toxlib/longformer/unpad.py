@@ -6,12 +6,16 @@ nothing for padding. Attention runs on blocks of comments that have the same len
 """
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
 
 import numpy as np
 import torch
 from torch import Tensor
+
+CUDA_MULTIPLE = 64
+"""CUDA lengths are rounded up to a multiple of this: padding costs less than many small blocks."""
 
 
 @dataclass(frozen=True)
@@ -39,6 +43,11 @@ class Layout:
         """Remove the padding: (B, T, …) → (U, …)."""
         return padded.flatten(0, 1)[self.index]
 
+    def pad(self, unpadded: Tensor, shape: tuple[int, int]) -> Tensor:
+        """Put the padding back, as zeros: (U, C) → (B, T, C) for `shape` (B, T)."""
+        padded = unpadded.new_zeros(math.prod(shape), unpadded.shape[1])
+        return padded.index_copy(0, self.index, unpadded).unflatten(0, shape)
+
     def split(self, unpadded: Tensor) -> list[Tensor]:
         """Split tokens into blocks: (U, …) → (S, length, …) for each block."""
         return _split(unpadded, [(b.comments, b.length) for b in self.blocks])
@@ -46,6 +55,12 @@ class Layout:
     def split_globals(self, of_globals: Tensor) -> list[Tensor]:
         """Split global tokens into blocks: (P, …) → (S, G, …) for each block."""
         return _split(of_globals, [b.global_index.shape for b in self.blocks])
+
+
+def layout_for(attention_mask: Tensor, global_attention_mask: Tensor | None = None) -> Layout:
+    """Return the layout that suits the device of the masks; see `make_layout`."""
+    multiple = CUDA_MULTIPLE if attention_mask.device.type == "cuda" else 1
+    return make_layout(attention_mask, global_attention_mask, multiple)
 
 
 def make_layout(
@@ -108,6 +123,40 @@ def make_layout(
         batch_order=to_tensor(batch_order),
         only_first_is_global=bool(((counts == 1) & (is_global.argmax(axis=1) == start)).all()),
     )
+
+
+def attend_in_blocks(
+    functions: list[Callable[[Tensor, Tensor, Tensor], Tensor]],
+    layout: Layout,
+    heads: int,
+    query: Tensor,
+    key: Tensor,
+    value: Tensor,
+) -> Tensor:
+    """Compute the attention of each block, in fp32 on a CPU: (U, C) → (U, C).
+
+    Args:
+        functions: one for each block. It takes queries, keys and values of S comments, (S, H, T,
+            D), and returns their attention output.
+        query: (U, C), or one row for each global token, (P, C), if only they have queries.
+        key, value: (U, C).
+    """
+    with torch.autocast("cpu", enabled=False):  # it would convert back to bf16
+        query, key, value = (
+            fp32_on_cpu(x).unflatten(-1, (heads, -1)) for x in (query, key, value)
+        )  # (U, C) → (U, H, D)
+        split = layout.split if len(query) == len(key) else layout.split_globals
+        parts = split(query), layout.split(key), layout.split(value)  # (S, T, H, D) per block
+        outputs = []
+        for attend, *inputs in zip(functions, *parts, strict=True):
+            output = attend(*(x.transpose(1, 2) for x in inputs))  # → (S, H, T, D)
+            outputs.append(output.transpose(1, 2).flatten(0, 1).flatten(1))  # → (S*T, C)
+    return torch.cat(outputs)
+
+
+def fp32_on_cpu(x: Tensor) -> Tensor:
+    """Convert bf16 to fp32 on a CPU, where the backward pass takes twice as long in bf16."""
+    return x.float() if x.device.type == "cpu" and x.dtype == torch.bfloat16 else x
 
 
 def _split(x: Tensor, shapes: list[tuple[int, int]]) -> list[Tensor]:

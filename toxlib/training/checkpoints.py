@@ -23,6 +23,7 @@ from toxlib import files
 from toxlib.data import tokens
 from toxlib.errors import InputError
 from toxlib.longformer import heads
+from toxlib.longformer.encoders import unpad_encoder
 from toxlib.longformer.lengthen import lengthen
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 from toxlib.longformer.positions import longest_sequence
@@ -58,7 +59,8 @@ def load_classifier(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the recipe's encoder, add a new head with one logit per label, and load its tokenizer.
 
-    The recipe's seed decides the head's first weights. The head computes in fp32.
+    The recipe's seed decides the head's first weights. The head computes in fp32. Most encoders
+    compute hardly any padding (`unpad_encoder`).
 
     Raises:
         InputError: if the checkpoint cannot be loaded or lengthened, brings its own code, has
@@ -79,7 +81,7 @@ def load_classifier(
         model_files.check_encoder_loaded(model, info, f"checkpoint {recipe.checkpoint!r}")
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
-    return heads.compute_in_fp32(model), tokenizer
+    return heads.compute_in_fp32(unpad_encoder(model)), tokenizer
 
 
 def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
@@ -159,7 +161,7 @@ def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     if not isinstance(length, int) or length > NO_LENGTH:
         fault = "missing, or it does not say where texts are cut"
         raise InputError(f"{folder / 'tokenizer_config.json'}: {fault}; {remedy}")
-    return heads.compute_in_fp32(model.eval()), tokenizer
+    return heads.compute_in_fp32(unpad_encoder(model.eval())), tokenizer
 
 
 def save_trained(model: PreTrainedModel, tokenizer: PreTrainedTokenizerBase, folder: Path) -> None:
