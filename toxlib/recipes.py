@@ -83,7 +83,7 @@ class Recipe:
     dropout: float = _value(0.1, "Dropout of the hidden states.", ge=0, lt=1)
     attention_dropout: float = _value(0.1, "Dropout of the attention weights.", ge=0, lt=1)
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _value(
-        "auto", "The number format of computing; auto takes bf16 or fp16 if the device has it."
+        "auto", "The number format of computing; auto measures which one is fastest here."
     )
     checkpoint_steps: int = _value(
         0,

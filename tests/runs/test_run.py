@@ -14,6 +14,7 @@ from toxlib.data import splits
 from toxlib.errors import InputError
 from toxlib.recipes import change, get_recipe
 from toxlib.runs.folds import is_trained, unfinished
+from toxlib.training import precision
 
 
 def _open(small_dir, folder, overrides=""):
@@ -36,6 +37,22 @@ def test_a_claim_binds_the_folder_to_what_affects_training(small_dir, tmp_path):
     _open(small_dir, tmp_path / "run", "jobs=2 wanted_precision=0.5").claim()
     assert toxlib.reopen(tmp_path / "run").recipe.wanted_precision == 0.5
     assert (tmp_path / "run" / "split.csv").read_bytes() == before
+
+
+def test_a_run_keeps_its_precision_on_a_machine_where_another_is_faster(
+    small_dir, tmp_path, monkeypatch
+):
+    rates = {"fp32": 100.0, "bf16": 200.0}
+    monkeypatch.setattr(precision, "rates", lambda width: rates)
+    run = _open(small_dir, tmp_path / "run")
+    run.claim()
+    assert (run.machine["precision"], run.machine["gflops"]) == ("bf16", rates)
+    monkeypatch.setattr(precision, "rates", lambda width: {"fp32": 200.0, "bf16": 100.0})
+    again = _open(small_dir, tmp_path / "run")
+    again.claim()
+    assert again.recipe.precision == "auto"
+    assert again.training_recipe.precision == "bf16"
+    assert toxlib.reopen(tmp_path / "run").training_recipe.precision == "bf16"
 
 
 def test_a_claim_that_was_cut_off_is_made_again(small_dir, tmp_path):

@@ -21,7 +21,7 @@ from toxlib.data.duplicates import duplicate_groups
 from toxlib.evaluation.intervals import paired_bootstrap
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.recipes import Recipe, get_recipe
-from toxlib.training import checkpoints, machine, windows
+from toxlib.training import checkpoints, machine, precision, windows
 from toxlib.training.finetune import Finetuned, finetune
 
 SHORT = 900
@@ -77,7 +77,8 @@ def train(arm: str, rows: tuple, fold: int, folder: Path) -> None:
 def window_logits(trained: Finetuned, texts: list[str], recipe: Recipe) -> dict[str, np.ndarray]:
     """Return the logits of each window, (W, L), and the number of windows of each comment."""
     model, logits, counts = trained.model.eval(), [], []
-    with torch.inference_mode(), machine.autocast(model.device, recipe.precision):
+    chosen = precision.resolve(recipe.precision, model.config.hidden_size)
+    with torch.inference_mode(), machine.autocast(model.device, chosen):
         for ids in tokens.encode(texts, trained.tokenizer, "windows"):
             batch = trained.tokenizer.pad({"input_ids": [ids]}, return_tensors="pt")
             cut, count = windows.split_windows(batch, recipe.max_length)

@@ -93,7 +93,7 @@ def test_weights_and_biases_offline(checkpoints, tmp_path, monkeypatch):
 def test_a_tracker_that_is_not_installed_is_one_line(checkpoints, tmp_path, monkeypatch):
     monkeypatch.setattr(finetune, "get_available_reporting_integrations", lambda: [])
     with pytest.raises(InputError, match="report_to=wandb: unknown or not installed; install it"):
-        finetune.training_arguments(_recipe("x", "report_to=wandb"), tmp_path, True)
+        finetune.training_arguments(_recipe("x", "report_to=wandb"), tmp_path, True, "fp32")
 
 
 def test_format_seconds():

@@ -29,7 +29,8 @@ from toxlib.benchmarks.speed_recipes import (
 from toxlib.data import kaggle, text
 from toxlib.progress import progress
 from toxlib.runs.run import set_up_display
-from toxlib.training.machine import best_precision, default_device, matmul_rate
+from toxlib.training.machine import matmul_rate
+from toxlib.training.precision import resolve
 
 
 def bench(data_dir: str = "", output: Path | None = None, quick: bool = False) -> None:
@@ -146,7 +147,7 @@ def describe_machine() -> dict[str, object]:
         "processor": next(names, platform.processor()),
         "cores": os.cpu_count(),
         "threads": torch.get_num_threads(),
-        "best_precision": best_precision(default_device()),
+        "best_precision": resolve("auto", 768),
         "gpu": torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         "python": platform.python_version(),
         **{name: importlib.metadata.version(name) for name in ("torch", "transformers")},

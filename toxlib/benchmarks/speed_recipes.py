@@ -30,7 +30,8 @@ from toxlib.longformer.model import LongformerForMultiLabelSequenceClassificatio
 from toxlib.recipes import get_recipe
 from toxlib.training.checkpoints import bundled_checkpoint
 from toxlib.training.finetune import make_trainer
-from toxlib.training.machine import autocast, best_precision, default_device
+from toxlib.training.machine import autocast, default_device
+from toxlib.training.precision import resolve
 
 COMMENTS, LABELS, WINDOW = 128, 6, 512
 TUTORIAL_LENGTH, TUTORIAL_BATCH = 3048, 2  # tokens per comment, comments per batch
@@ -159,7 +160,7 @@ def longformer_recipes(shared: SharedModels) -> list[SpeedRecipe]:
         OurRecipe("ours", *common, repetitions=2),
         OurRecipe("ours, dropout 0.1", *common, attention_dropout=0.1),
     ]
-    if best_precision(shared.device) == "bf16":  # emulated bf16 would take half an hour
+    if resolve("auto", 768) == "bf16":  # emulated bf16 would take half an hour
         recipes.append(OurRecipe("ours, bf16", *common, precision="bf16", repetitions=3))
     return recipes
 

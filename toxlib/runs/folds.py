@@ -180,13 +180,13 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
             with process.main_process_first():
                 work = work_folder(run, fold, process.num_processes)
             ids = train_ids(run, fold)
-            trained = finetune(run.recipe, run.label_names, *data, work, ids)
+            trained = finetune(run.training_recipe, run.label_names, *data, work, ids)
             if process.is_main_process:
                 keep_model(run, fold, trained, side_by_side)
             process.wait_for_everyone()
         model, tokenizer = checkpoints.load_trained(run.fold_folder(fold) / "model")
         model = model.to(machine.default_device())
-        how = prediction_values(run.recipe)
+        how = prediction_values(run.training_recipe)
 
         def predict(texts: Sequence[str]) -> dict[str, np.ndarray]:
             with progress(total=len(texts), description="Predict") as bar:

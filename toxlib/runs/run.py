@@ -8,7 +8,7 @@ import importlib.metadata
 import platform
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from functools import cached_property
 from pathlib import Path
 
@@ -24,6 +24,7 @@ from toxlib.parameters import Overrides, to_path
 from toxlib.recipes import Recipe, affects_training, change, get_recipe
 from toxlib.runs.lock import lock, unlock
 from toxlib.runs.predictions import OWN, Predictions
+from toxlib.training import checkpoints, precision
 from toxlib.training.machine import describe_machine
 
 DEFAULT_RECIPE = "quick"
@@ -59,6 +60,19 @@ class Run:
     def label_names(self) -> list[str]:
         """The label columns, in the order of the training file's header."""
         return self.tables.label_names
+
+    @property
+    def training_recipe(self) -> Recipe:
+        """The recipe in the precision that was chosen when the folder was claimed.
+
+        So a run that goes on elsewhere keeps its precision, even where another one is faster.
+        """
+        return replace(self.recipe, precision=self.machine["precision"])
+
+    @property
+    def machine(self) -> dict[str, object]:
+        """What run.json says about the machine on which the folder was claimed."""
+        return read_record(self.folder)["machine"]
 
     @property
     def validation_labels(self) -> np.ndarray:
@@ -168,9 +182,15 @@ class Run:
             "is_sample": self.is_sample,
             "data_sha256": self.tables.sha256,
             "versions": {"python": platform.python_version(), **versions},
-            "machine": describe_machine(self.recipe),
+            "machine": describe_machine() | self._describe_precision(),
             "seconds": {},
         }
+
+    def _describe_precision(self) -> dict:
+        if self.members:
+            return {}  # a blend trains nothing
+        chosen, is_auto = self.recipe.precision, self.recipe.precision == "auto"
+        return precision.describe(chosen, checkpoints.width(self.recipe) if is_auto else 0)
 
     def _check_owner(self, record: dict) -> None:
         """Raise an InputError if `record` is of a run with another recipe, data or members."""

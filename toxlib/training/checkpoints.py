@@ -92,6 +92,11 @@ def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
     return _configure(config, recipe, label_names)
 
 
+def width(recipe: Recipe) -> int:
+    """Return the width of the recipe's encoder, the number of values per token."""
+    return _load(AutoConfig.from_pretrained, recipe, trust_remote_code=False).hidden_size
+
+
 def check(recipe: Recipe, label_names: list[str]) -> None:
     """Check configuration, weights, tokenizer, padding and positions; InputErrors are the same.
 

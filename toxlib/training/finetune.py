@@ -26,12 +26,8 @@ from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.progress import format_seconds
 from toxlib.recipes import Recipe
 from toxlib.training import checkpoints, resume
-from toxlib.training.machine import (
-    best_precision,
-    default_device,
-    peak_memory_bytes,
-    this_process,
-)
+from toxlib.training.machine import default_device, peak_memory_bytes, this_process
+from toxlib.training.precision import resolve
 from toxlib.training.trainer import MicroBatchTrainer, ProgressBar
 
 
@@ -89,10 +85,12 @@ def make_trainer(
     work_dir: Path,
 ) -> MicroBatchTrainer:
     """Return the Trainer that carries out the recipe on data sets from `toxlib.data.tokens`."""
+    precision = resolve(recipe.precision, model.config.hidden_size)
+    chooses_epoch = validation_set is not None
     trainer = MicroBatchTrainer(
         recipe=recipe,
         model=model,
-        args=training_arguments(recipe, work_dir, choose_epoch=validation_set is not None),
+        args=training_arguments(recipe, work_dir, chooses_epoch, precision),
         train_dataset=train_set,
         eval_dataset=validation_set,
         processing_class=tokenizer,
@@ -104,10 +102,13 @@ def make_trainer(
     return trainer
 
 
-def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> TrainingArguments:
+def training_arguments(
+    recipe: Recipe, work_dir: Path, choose_epoch: bool, precision: str
+) -> TrainingArguments:
     """Translate the recipe into Trainer's arguments.
 
-    If `choose_epoch`, each epoch is scored and the best one is kept, else the last one.
+    If `choose_epoch`, each epoch is scored and the best one is kept, else the last one. The
+    `precision` is fp32, bf16 or fp16.
     """
     trackers = ["none", *get_available_reporting_integrations()]
     if recipe.report_to not in trackers:
@@ -117,7 +118,9 @@ def training_arguments(recipe: Recipe, work_dir: Path, choose_epoch: bool) -> Tr
         )
     strategy = "epoch" if choose_epoch else "no"
     device = default_device()
-    precision = best_precision(device) if recipe.precision == "auto" else recipe.precision
+    if precision == "fp16" and device.type == "cpu":
+        remedy = "choose another run folder, with precision=auto or fp32"
+        raise InputError(f"precision=fp16: only a GPU can train in it; {remedy}")
     arguments = TrainingArguments(
         output_dir=str(work_dir / "checkpoints"),
         use_cpu=device.type == "cpu",  # Trainer refuses bf16 on a CPU without it

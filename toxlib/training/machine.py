@@ -1,4 +1,4 @@
-"""What this machine is and can do: device, precision, threads, memory, matrix-product rate."""
+"""What this machine is and can do: device, threads, memory, matrix-product rate."""
 
 import contextlib
 import platform
@@ -11,8 +11,6 @@ from pathlib import Path
 import torch
 from accelerate import PartialState
 from torch.nn import functional as F
-
-from toxlib.recipes import Recipe
 
 PRODUCTS = ((2048, 768, 3072), (4096, 768, 3072), (2048, 2048, 2048))
 """(rows, inputs, outputs) of the matrix products that `matmul_rate` times."""
@@ -35,33 +33,27 @@ def this_process() -> PartialState:
     return PartialState(cpu=default_device().type == "cpu", timeout=timedelta(days=1))
 
 
-def best_precision(device: torch.device) -> str:
-    """Return "bf16" if the device has instructions for it, else "fp16" (GPU) or "fp32" (CPU).
-
-    A CPU without bf16 instructions emulates them at about an eighth of the speed of fp32.
-    """
-    if device.type == "cuda":
-        return "bf16" if torch.cuda.is_bf16_supported(including_emulation=False) else "fp16"
-    supported = torch.cpu._is_avx512_bf16_supported() or torch.cpu._is_amx_tile_supported()
-    return "bf16" if supported else "fp32"
-
-
-def describe_machine(recipe: Recipe) -> dict[str, str | int]:
-    """Return what can change the last digits of a run's results: device, precision, threads."""
-    device = default_device()
-    is_gpu = device.type == "cuda"
+def describe_machine() -> dict[str, str | int]:
+    """Return what, besides the precision, can change the last digits of a run's results."""
     return {
-        "device": torch.cuda.get_device_name(device) if is_gpu else "CPU",
-        "precision": best_precision(device) if recipe.precision == "auto" else recipe.precision,
+        "device": device_name() if default_device().type == "cuda" else "CPU",
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "system": platform.platform(terse=True),
     }
 
 
+def device_name() -> str:
+    """Return the name of the GPU, or of the processor where there is none."""
+    if torch.cuda.is_available():
+        return torch.cuda.get_device_name()
+    info = Path("/proc/cpuinfo")
+    found = re.search(r"model name\s*: (.+)", info.read_text() if info.exists() else "")
+    return found[1] if found else platform.processor()
+
+
 def autocast(device: torch.device, precision: str) -> torch.autocast:
-    """Return the context in which a forward pass runs in `precision`; "auto" takes the best."""
-    precision = best_precision(device) if precision == "auto" else precision
+    """Return the context in which a forward pass runs in `precision`: fp32, bf16 or fp16."""
     dtype = torch.float16 if precision == "fp16" else torch.bfloat16
     return torch.autocast(device.type, dtype, enabled=precision != "fp32")
 
