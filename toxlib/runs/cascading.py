@@ -3,12 +3,12 @@
 import sys
 from pathlib import Path
 
-import numpy as np
 from scipy.special import expit
 
 from toxlib.errors import InputError, show, show_all
 from toxlib.evaluation.cascade import Cascade, CrossFitted, cross_fitted_cascade, lost_auc
 from toxlib.evaluation.metrics import mean_columnwise_auc
+from toxlib.evaluation.parts import join
 from toxlib.runs.run import Run, read_record, reopen
 
 MOST_LOST = 0.1
@@ -47,7 +47,7 @@ def fit_cascade(folder: Path, most_lost: float) -> Cascade | None:
     run = reopen(folder)
     cheap, costly = run.predictions(CHEAP).parts(), run.predictions().parts()
     fitted = cross_fitted_cascade(run.validation_labels, cheap, costly, most_lost)
-    if fitted.final.threshold == -np.inf:
+    if not fitted.final.skips(join(cheap)).any():
         fault = "the linear model is not sure enough, so the encoder scores all comments"
         print(f"cascade {most_lost:g}: {fault}", file=sys.stderr)
         return None

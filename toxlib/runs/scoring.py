@@ -80,7 +80,9 @@ def _score_to_folder(
     folder, run = output.resolve(), run.resolve()
     recipe = read_record(run)["recipe"]
     columns = recipe.id_column, recipe.text_column
-    job = Job(run, [path.absolute() for path in paths], folder, columns, options, SHARD_ROWS)
+    cascade = None if options.cascade is None else fit_cascade(run, options.cascade)
+    paths = [path.absolute() for path in paths]
+    job = Job(run, paths, folder, columns, options, SHARD_ROWS, cascade)
     known = digest(run, options)
     is_new = not folder.exists()
     if not is_new:
@@ -88,8 +90,6 @@ def _score_to_folder(
     lock(folder / JOB)
     try:
         checked = claim(job, known)
-        if options.cascade is not None:
-            job = replace(job, cascade=fit_cascade(run, options.cascade))
         with _engine(engine, job, actors) as work:
             if checked is None:  # check all files before the first is scored
                 checked = list(work.check())
