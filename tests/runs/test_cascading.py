@@ -121,10 +121,10 @@ def test_what_a_cascade_lacks_is_one_line(run, texts, tmp_path, capfd, fault, ex
         shutil.rmtree(run / "linear")
     if fault == "no predictions":
         (run / CHEAP / "validation_predictions.csv").unlink()
-    command = ["predict", str(run), str(texts[0]), "--cascade", "0.001", "-o"]
     other = shutil.copy(texts[0], tmp_path / "other.csv")
-    for arguments in ([str(tmp_path / "new.csv")], [str(tmp_path / "new"), str(other)]):
-        assert main([*command, *arguments]) == 2
+    for files, output in (([texts[0]], "new.csv"), ([texts[0], other], "new")):
+        command = ["predict", str(run), *map(str, files), "--cascade", "0.001"]
+        assert main([*command, "-o", str(tmp_path / output)]) == 2
         line = capfd.readouterr().err.strip().splitlines()[-1]
         assert line.startswith("error: ")
         assert expected in line
