@@ -3,13 +3,14 @@
 import sys
 from pathlib import Path
 
+import numpy as np
 from scipy.special import expit
 
 from toxlib.errors import InputError, show, show_all
 from toxlib.evaluation.cascade import Cascade, CrossFitted, cross_fitted_cascade, lost_auc
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.evaluation.parts import join
-from toxlib.runs.run import Run, read_record, reopen
+from toxlib.runs.run import read_record, reopen
 
 MOST_LOST = 0.1
 """The largest loss of AUC that can be asked for; sensible ones are far smaller."""
@@ -51,13 +52,12 @@ def fit_cascade(folder: Path, most_lost: float) -> Cascade | None:
         fault = "the linear model is not sure enough, so the encoder scores all comments"
         print(f"cascade {most_lost:g}: {fault}", file=sys.stderr)
         return None
-    print(_cost(run, fitted, most_lost), file=sys.stderr)
+    print(_cost(run.validation_labels, join(costly), fitted, most_lost), file=sys.stderr)
     return fitted.final
 
 
-def _cost(run: Run, fitted: CrossFitted, most_lost: float) -> str:
-    """Say what the cascade does to the held-out rows if it is chosen on other rows."""
-    labels, own = run.validation_labels, run.predictions().validation()
+def _cost(labels: np.ndarray, own: np.ndarray, fitted: CrossFitted, most_lost: float) -> str:
+    """Say what the cascade does to the held-out rows, (N, L), if it is chosen on other rows."""
     lost = lost_auc(labels, own, fitted.probabilities)
     return (
         f"cascade {most_lost:g}: comments skip the encoder if {CHEAP} scores no label above "
