@@ -1,4 +1,4 @@
-"""`predict --cascade`: comments that the linear model is sure about do not reach the encoder."""
+"""`predict --cascade`: comments that the linear models are sure about do not reach the encoder."""
 
 import json
 import shutil
@@ -9,21 +9,24 @@ import pytest
 
 import toxlib
 from toxlib.__main__ import main
+from toxlib.data.text import prepare
 from toxlib.evaluation import cascade
+from toxlib.evaluation.parts import average
 from toxlib.runs import predictor, scoring
-from toxlib.runs.cascading import CHEAP, fit_cascade
-from toxlib.training.linear import LinearModels
+from toxlib.runs.cascading import fit_cascade
+from toxlib.training.linear import LINEAR, LinearModels
 
 
 @pytest.fixture
 def run(finished, tmp_path, monkeypatch):
-    """Copy a run; on its held-out rows the encoder scores as the linear model does.
+    """Copy a run; on its held-out rows the encoder and nb-lr score as lr does.
 
     So a cascade loses nothing, and the half of the comments that is tried may skip the encoder.
     """
     copy = shutil.copytree(finished, tmp_path / "run")
     name = "validation_predictions.csv"
-    shutil.copy(copy / CHEAP / name, copy / name)
+    for folder in (copy, copy / "nb-lr"):
+        shutil.copy(copy / "lr" / name, folder / name)
     monkeypatch.setattr(cascade, "SHARES", np.array([0.5]))
     return copy
 
@@ -38,7 +41,8 @@ def texts(small_dir, tmp_path):
 
 def test_comments_that_skip_do_not_reach_the_encoder(run, texts, monkeypatch):
     chosen, plain = fit_cascade(run, 0.001), toxlib.load(run).predict(texts[1]).to_numpy()
-    cheap = LinearModels.load(run / "linear").predict(toxlib.data.text.prepare(texts[1]))[CHEAP]
+    linear = LinearModels.load(run / "linear").predict(prepare(texts[1]))
+    cheap = average(linear.values())
     skips = chosen.skips(cheap)
     assert 5 < skips.sum() < 55
     encoded, encode = [], predictor.predict_probabilities
@@ -63,7 +67,10 @@ def test_pieces_and_the_whole_file_come_out_alike(run, texts, tmp_path, monkeypa
     command = ["predict", str(run), str(texts[0]), "--calibrated", "--decide"]
     assert main([*command, "--cascade", "0.001", "-o", str(tmp_path / "whole.csv")]) == 0
     told = capfd.readouterr().err
-    assert "cascade 0.001: comments skip the encoder if nb-lr scores no label above 0." in told
+    assert (
+        "cascade 0.001: comments skip the encoder if the linear models score no label above 0."
+        in told
+    )
     assert "AUC falls by 0.0000 [0.0000, 0.0000] from" in told
     rate = told.strip().splitlines()[-1]
     assert "of 60 rows (" in rate
@@ -80,11 +87,12 @@ def test_pieces_and_the_whole_file_come_out_alike(run, texts, tmp_path, monkeypa
         assert "holds scores with other options" in capfd.readouterr().err
 
 
-def test_a_linear_model_that_is_not_sure_leaves_all_to_the_encoder(run, texts, tmp_path, capfd):
-    path = run / CHEAP / "validation_predictions.csv"
-    table = pd.read_csv(path, dtype={"id": str})
-    table.iloc[:, 1:] = 0.5
-    table.to_csv(path, index=False)
+def test_linear_models_that_are_not_sure_leave_all_to_the_encoder(run, texts, tmp_path, capfd):
+    for name in LINEAR:
+        path = run / name / "validation_predictions.csv"
+        table = pd.read_csv(path, dtype={"id": str})
+        table.iloc[:, 1:] = 0.5
+        table.to_csv(path, index=False)
     command = ["predict", str(run), str(texts[0]), "-o", str(tmp_path / "scores.csv")]
     assert main([*command, "--cascade", "0.001"]) == 0
     assert "not sure enough, so the encoder scores all comments" in capfd.readouterr().err
@@ -120,7 +128,7 @@ def test_what_a_cascade_lacks_is_one_line(run, texts, tmp_path, capfd, fault, ex
     if fault.startswith("no linear"):
         shutil.rmtree(run / "linear")
     if fault == "no predictions":
-        (run / CHEAP / "validation_predictions.csv").unlink()
+        (run / "nb-lr" / "validation_predictions.csv").unlink()
     other = shutil.copy(texts[0], tmp_path / "other.csv")
     for files, output in (([texts[0]], "new.csv"), ([texts[0], other], "new")):
         command = ["predict", str(run), *map(str, files), "--cascade", "0.001"]

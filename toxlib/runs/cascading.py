@@ -1,6 +1,8 @@
-"""Choose a cascade for a finished run: which comments its linear model is sure enough about."""
+"""Choose a cascade for a finished run: which comments its linear models are sure enough about."""
 
 import sys
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -9,13 +11,12 @@ from scipy.special import expit
 from toxlib.errors import InputError, show, show_all
 from toxlib.evaluation.cascade import Cascade, CrossFitted, cross_fitted_cascade, lost_auc
 from toxlib.evaluation.metrics import mean_columnwise_auc
-from toxlib.evaluation.parts import join
+from toxlib.evaluation.parts import Part, average, join
 from toxlib.runs.run import read_record, reopen
+from toxlib.training.linear import LINEAR
 
 MOST_LOST = 0.1
 """The largest loss of AUC that can be asked for; sensible ones are far smaller."""
-CHEAP = "nb-lr"
-"""The linear model that chooses the comments that skip the encoder, and scores them."""
 
 
 def read_most_lost(value: object) -> float:
@@ -46,22 +47,30 @@ def fit_cascade(folder: Path, most_lost: float) -> Cascade | None:
         fault = "a blend, which needs all of its members' scores for each comment"
         raise InputError(f"{folder}: {fault}; use --cascade with one of its runs ({runs})")
     run = reopen(folder)
-    cheap, costly = run.predictions(CHEAP).parts(), run.predictions().parts()
+    linear = zip(*(run.predictions(name).parts() for name in LINEAR), strict=True)
+    cheap, costly = [_average_part(same) for same in linear], run.predictions().parts()
     fitted = cross_fitted_cascade(run.validation_labels, cheap, costly, most_lost)
     if not fitted.final.skips(join(cheap)).any():
-        fault = "the linear model is not sure enough, so the encoder scores all comments"
+        fault = "the linear models are not sure enough, so the encoder scores all comments"
         print(f"cascade {most_lost:g}: {fault}", file=sys.stderr)
         return None
     print(_cost(run.validation_labels, join(costly), fitted, most_lost), file=sys.stderr)
     return fitted.final
 
 
+def _average_part(same: Sequence[Part]) -> Part:
+    """Return the same part of several models as one, with their scores averaged."""
+    held_out = average(part.probabilities for part in same)
+    to_fit = average(part.fit_probabilities for part in same)
+    return replace(same[0], probabilities=held_out, fit_probabilities=to_fit)
+
+
 def _cost(labels: np.ndarray, own: np.ndarray, fitted: CrossFitted, most_lost: float) -> str:
     """Say what the cascade does to the held-out rows, (N, L), if it is chosen on other rows."""
     lost = lost_auc(labels, own, fitted.probabilities)
     return (
-        f"cascade {most_lost:g}: comments skip the encoder if {CHEAP} scores no label above "
-        f"{expit(fitted.final.threshold):.3f}; so do {fitted.skipped.mean():.0%} of {len(labels)} "
+        f"cascade {most_lost:g}: comments skip the encoder if the linear models score no label "
+        f"above {expit(fitted.final.threshold):.3f}; so do {fitted.skipped.mean():.0%} of {len(labels)} "
         f"held-out comments, and AUC falls by {lost} from {mean_columnwise_auc(labels, own):.4f}"
     )
 

@@ -24,7 +24,7 @@ from toxlib.evaluation.weights import apply_weights
 from toxlib.progress import progress
 from toxlib.recipes import affects_training
 from toxlib.runs.blending import WEIGHTS_FILE
-from toxlib.runs.cascading import CHEAP, fit_cascade, tell_rate
+from toxlib.runs.cascading import fit_cascade, tell_rate
 from toxlib.runs.folds import LINEAR_FOLDER
 from toxlib.runs.predictions import OWN
 from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, read_record, run_folder
@@ -225,8 +225,8 @@ class _Models:
         linear = {n: average([scores[n] for scores in by_fold]) for n in LINEAR if by_fold}
         if self.cascade is None:
             return {OWN: self._encode(texts, bar), **linear}
-        skips = self.cascade.skips(linear[CHEAP])
-        own = self.cascade.replace(linear[CHEAP])
+        cheap = average(linear.values())
+        skips, own = self.cascade.skips(cheap), self.cascade.replace(cheap)
         own[~skips] = self._encode([texts[row] for row in np.flatnonzero(~skips)], bar)
         self.skipped = int(skips.sum())
         bar.update(self.skipped * len(self.encoders))
