@@ -67,11 +67,12 @@ def _average_part(same: Sequence[Part]) -> Part:
 
 def _cost(labels: np.ndarray, own: np.ndarray, fitted: CrossFitted, most_lost: float) -> str:
     """Say what the cascade does to the held-out rows, (N, L), if it is chosen on other rows."""
-    lost = lost_auc(labels, own, fitted.probabilities)
+    lost, auc = lost_auc(labels, own, fitted.probabilities), mean_columnwise_auc(labels, own)
+    share, threshold = fitted.skipped.mean(), expit(fitted.final.threshold)
     return (
         f"cascade {most_lost:g}: comments skip the encoder if the linear models score no label "
-        f"above {expit(fitted.final.threshold):.3f}; so do {fitted.skipped.mean():.0%} of {len(labels)} "
-        f"held-out comments, and AUC falls by {lost} from {mean_columnwise_auc(labels, own):.4f}"
+        f"above {threshold:.3f}; so do {share:.0%} of {len(labels)} held-out comments, and AUC "
+        f"falls by {lost} from {auc:.4f}"
     )
 
 
