@@ -133,13 +133,15 @@ def score(arguments: argparse.Namespace) -> None:
 
 def predict(arguments: argparse.Namespace) -> None:
     """Score files with a finished run; see `toxlib.runs.scoring`."""
+    from toxlib.runs.cascading import read_most_lost
     from toxlib.runs.run import set_up_display
     from toxlib.runs.scoring import score_files
     from toxlib.runs.shards import Options
 
     set_up_display()
     skip, unique_ids = arguments.on_error == "skip", not arguments.unchecked_ids
-    options = Options(arguments.calibrated, arguments.decide, skip, unique_ids)
+    cascade = None if arguments.cascade is None else read_most_lost(arguments.cascade)
+    options = Options(arguments.calibrated, arguments.decide, skip, unique_ids, cascade)
     how = options, arguments.engine, arguments.actors
     score_files(arguments.run, arguments.files, arguments.output, *how)
 
@@ -169,6 +171,9 @@ def _add_predict(added: argparse.ArgumentParser) -> None:
     added.add_argument("-o", "--output", type=Path, required=True, help=help)
     added.add_argument("--calibrated", action="store_true", help="write calibrated probabilities")
     added.add_argument("--decide", action="store_true", help="add yes/no columns (plain scores)")
+    help = "let rows skip the encoder that the linear models are sure about, for at most this loss"
+    help += " of AUC on the run's held-out rows, such as 0.001"
+    added.add_argument("--cascade", metavar="LOSS", help=help)
     help = "local: in this process (default); ray: by Ray, into a folder"
     added.add_argument("--engine", choices=("local", "ray"), default="local", help=help)
     help = "workers of Ray (default: one per GPU, or else one per core)"

@@ -130,20 +130,23 @@ class Scoring:
         number, first_row, content, fault = (
             batch[name][0] for name in ("number", "first_row", "content", "fault")
         )
-        rows = 0
+        rows, skipped = 0, 0
         try:
             if not fault:
-                rows = self._score(int(number), int(first_row), bytes(content))
+                rows, skipped = self._score(int(number), int(first_row), bytes(content))
         except InputError as error:
             fault = str(error)
         worker = f"{cluster.node_name()} process {os.getpid()}"
-        return {"rows": [rows], "worker": [worker], "fault": [str(fault)]}
+        done = {"rows": [rows], "skipped": [skipped]}
+        return done | {"worker": [worker], "fault": [str(fault)]}
 
-    def _score(self, number: int, first_row: int, content: bytes) -> int:
+    def _score(self, number: int, first_row: int, content: bytes) -> tuple[int, int]:
+        """Return how many rows there are, and how many of them have skipped the encoder."""
         ids, texts = json.loads(content)
-        if not self.job.shard(number, first_row).exists():  # Ray may ask twice, after a failure
-            self.job.write(number, first_row, ids, self._loaded().table(texts, self.job.options))
-        return len(ids)
+        if self.job.shard(number, first_row).exists():  # Ray may ask twice, after a failure
+            return len(ids), 0
+        self.job.write(number, first_row, ids, self._loaded().table(texts, self.job.options))
+        return len(ids), self.scorer.skipped
 
     def _loaded(self):
         if self.scorer is None:
@@ -152,5 +155,5 @@ class Scoring:
             from toxlib.runs.predictor import Scorer
 
             torch.set_num_threads(1)
-            self.scorer = Scorer(self.job.run)
+            self.scorer = Scorer(self.job.run, self.job.cascade)
         return self.scorer

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+import time
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
@@ -16,12 +17,14 @@ from toxlib.data.comments import check_comments, iter_comments
 from toxlib.data.csv_files import ignore
 from toxlib.errors import InputError
 from toxlib.evaluation.calibration import Calibrator
+from toxlib.evaluation.cascade import Cascade
 from toxlib.evaluation.parts import average
 from toxlib.evaluation.thresholds import thresholds_from_json
 from toxlib.evaluation.weights import apply_weights
 from toxlib.progress import progress
 from toxlib.recipes import affects_training
 from toxlib.runs.blending import WEIGHTS_FILE
+from toxlib.runs.cascading import fit_cascade, tell_rate
 from toxlib.runs.folds import LINEAR_FOLDER
 from toxlib.runs.predictions import OWN
 from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, read_record, run_folder
@@ -40,29 +43,37 @@ FITTED_BY = {
 """What to do if a file that a notebook has fitted is missing."""
 
 
-def load(run_dir: str | Path = "") -> "Scorer":
+def load(run_dir: str | Path = "", cascade: float | None = None) -> "Scorer":
     """Load a finished run, which may be a blend; if `run_dir` is empty, the one in outputs/quick.
 
+    With `cascade`, comments that the linear models are sure about skip the encoder: as many as
+    lower the mean column-wise AUC by at most this number; see `toxlib.runs.cascading`.
+
     Raises:
-        InputError: if the folder holds no run, or a model is missing.
+        InputError: if the folder holds no run, or a model is missing; or if no cascade can be
+            fitted for this run.
 
     >>> scorer = toxlib.load("outputs/quick")
     >>> scorer.predict(["Thank you for the note."]).columns[0]
     'toxic'
     """
-    return Scorer(run_folder(str(run_dir), DEFAULT_RECIPE))
+    folder = run_folder(str(run_dir), DEFAULT_RECIPE)
+    return Scorer(folder, None if cascade is None else fit_cascade(folder, cascade))
 
 
-def digest(folder: Path, calibrated: bool, decide: bool) -> str:
+def digest(folder: Path, options: Options) -> str:
     """Return a sha256 digest of all that the scores of a run depend on, without loading it.
 
     Raises:
         InputError: if a file is missing.
     """
-    members = read_record(folder)["members"]
+    record = read_record(folder)
+    members = record["members"]
     runs = [folder, *dict.fromkeys(folder / member["run"] for member in members.values())]
-    names = {WEIGHTS_FILE: bool(members), CALIBRATION: calibrated, THRESHOLDS: decide}
+    names = {WEIGHTS_FILE: members, CALIBRATION: options.calibrated, THRESHOLDS: options.decide}
     content = [files.read_json(folder / n, FITTED_BY[n]) for n, wanted in names.items() if wanted]
+    if options.cascade is not None:  # it is chosen by the labels
+        content.append(record["data_sha256"])
     for run in runs:
         recipe = read_record(run)["recipe"]
         content.append({k: v for k, v in asdict(recipe).items() if affects_training(k)})
@@ -79,18 +90,23 @@ class Scorer:
     'toxic'
     """
 
-    def __init__(self, folder: Path):
+    def __init__(self, folder: Path, cascade: Cascade | None = None):
         record = read_record(folder)
-        self.folder, self.recipe = folder, record["recipe"]
+        self.folder, self.recipe, self.cascade = folder, record["recipe"], cascade
         blend = record["members"]
         # A run that is no blend has one member, itself.
         sources = blend or {OWN: {"run": ".", "predictions": OWN}}
         self._members = {n: (folder / m["run"], m["predictions"]) for n, m in sources.items()}
         runs = dict.fromkeys(run for run, _ in self._members.values())
         with_linear = {run for run, name in self._members.values() if name in LINEAR}
-        self._models = {run: _Models(run, run in with_linear) for run in runs}
+        self._models = {run: _Models(run, run in with_linear, cascade) for run in runs}
         self.label_names = next(iter(self._models.values())).label_names
         self._weights = self._fitted(WEIGHTS_FILE, self._to_weights) if blend else None
+
+    @property
+    def skipped(self) -> int:
+        """How many of the comments that were scored last have skipped the encoder."""
+        return sum(models.skipped for models in self._models.values())
 
     def predict(self, texts: Sequence[str], calibrated: bool = False) -> pd.DataFrame:
         """Return the probability of each label: a row per comment and a column per label.
@@ -136,11 +152,15 @@ class Scorer:
         how = {"number_rows": True, "without": checked.repeated_rows}
         how |= {"report": ignore} if options.skip else {}
         total = checked.rows * sum(len(models.encoders) for models in self._models.values())
+        skipped, start = 0, time.perf_counter()
         with writing_table(output) as write, progress(total=total, description="Predict") as bar:
             for chunk in iter_comments(path, *columns, **how):
                 table = self.table(chunk[columns[1]], options, bar)
+                skipped += self.skipped
                 table.insert(0, columns[0], chunk[columns[0]].to_numpy(), allow_duplicates=True)
                 write(table)
+        if self.cascade:
+            tell_rate(checked.rows, skipped, time.perf_counter() - start)
 
     def table(
         self, texts: Sequence[str], options: Options, bar: tqdm | None = None
@@ -188,23 +208,31 @@ class Scorer:
 
 
 class _Models:
-    """Each fold's models: the encoder and, if a blend uses them, the linear models."""
+    """Each fold's models: the encoder and, if a blend or a cascade needs them, linear models."""
 
-    def __init__(self, folder: Path, with_linear: bool):
-        self.recipe = read_record(folder)["recipe"]
+    def __init__(self, folder: Path, with_linear: bool, cascade: Cascade | None):
+        self.recipe, self.cascade, self.skipped = read_record(folder)["recipe"], cascade, 0
         folders = fold_folders(folder, self.recipe)
         loaded = [load_trained(path / "model") for path in folders]
         self.encoders = [(model.to(default_device()), tokenizer) for model, tokenizer in loaded]
+        with_linear = with_linear or cascade is not None
         self.linear = [LinearModels.load(path / LINEAR_FOLDER) for path in folders if with_linear]
         self.label_names = list(loaded[0][0].config.id2label.values())
 
     def predict(self, texts: list[str], bar: tqdm) -> dict[str, np.ndarray]:
         """Return {name of the predictions: probabilities, (N, L), averaged over the folds}."""
+        by_fold = [models.predict(texts) for models in self.linear]
+        linear = {n: average([scores[n] for scores in by_fold]) for n in LINEAR if by_fold}
+        if self.cascade is None:
+            return {OWN: self._encode(texts, bar), **linear}
+        cheap = average(linear.values())
+        skips, own = self.cascade.skips(cheap), self.cascade.replace(cheap)
+        own[~skips] = self._encode([texts[row] for row in np.flatnonzero(~skips)], bar)
+        self.skipped = int(skips.sum())
+        bar.update(self.skipped * len(self.encoders))
+        return {OWN: own}
+
+    def _encode(self, texts: list[str], bar: tqdm) -> np.ndarray:
+        """Return the encoders' probabilities, (n, L), averaged over the folds."""
         how = prediction_values(self.recipe)
-        encoded = [
-            predict_probabilities(*encoder, texts, bar=bar, **how) for encoder in self.encoders
-        ]
-        by_fold = [{OWN: probabilities} for probabilities in encoded]
-        for fold, models in enumerate(self.linear):
-            by_fold[fold] |= models.predict(texts)
-        return {name: average([scores[name] for scores in by_fold]) for name in by_fold[0]}
+        return average(predict_probabilities(*e, texts, bar=bar, **how) for e in self.encoders)

@@ -1,6 +1,7 @@
 """Score files of any number and size: into one file, or into a folder of shards, or by Ray."""
 
 import sys
+import time
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
 from dataclasses import replace
@@ -12,6 +13,7 @@ from toxlib import files
 from toxlib.data.comments import Checked, check_comments
 from toxlib.errors import InputError
 from toxlib.progress import progress
+from toxlib.runs.cascading import fit_cascade, tell_rate
 from toxlib.runs.lock import lock, unlock
 from toxlib.runs.predictor import Scorer, digest, load
 from toxlib.runs.run import read_record
@@ -44,7 +46,7 @@ def score_files(
     else:
         files.check_output(output, paths[0])  # before the models are loaded
         with _readable(paths[0]) as path:
-            load(run).predict_file(path, output, options)
+            load(run, options.cascade).predict_file(path, output, options)
 
 
 def _check_folder(paths: list[Path], folder: Path) -> None:
@@ -78,8 +80,10 @@ def _score_to_folder(
     folder, run = output.resolve(), run.resolve()
     recipe = read_record(run)["recipe"]
     columns = recipe.id_column, recipe.text_column
-    job = Job(run, [path.absolute() for path in paths], folder, columns, options, SHARD_ROWS)
-    known = digest(run, options.calibrated, options.decide)
+    cascade = None if options.cascade is None else fit_cascade(run, options.cascade)
+    paths = [path.absolute() for path in paths]
+    job = Job(run, paths, folder, columns, options, SHARD_ROWS, cascade)
+    known = digest(run, options)
     is_new = not folder.exists()
     if not is_new:
         claim(job, known)  # before it is touched
@@ -97,7 +101,7 @@ def _score_to_folder(
             job = replace(job, checked=checked)
             finished, rows = job.find_finished()
             write_claim(job, known, 0)
-            rows += _follow(work.score(replace(job, finished=finished)), checked, rows)
+            rows += _follow(work.score(replace(job, finished=finished)), job, rows)
             write_claim(job, known, rows)
     finally:
         unlock(folder / JOB)
@@ -107,9 +111,10 @@ def _score_to_folder(
                 folder.rmdir()
 
 
-def _follow(pieces: Iterable[dict], checked: list[Checked], done: int) -> int:
+def _follow(pieces: Iterable[dict], job: Job, done: int) -> int:
     """Show the progress while pieces are scored; return the number of their rows."""
-    total, new, workers = sum(found.rows for found in checked), 0, set()
+    total, workers = sum(found.rows for found in job.checked), set()
+    new, skipped, start = 0, 0, time.perf_counter()
     with progress(total=total, description="Predict") as bar:
         bar.update(done)
         for piece in pieces:
@@ -117,12 +122,15 @@ def _follow(pieces: Iterable[dict], checked: list[Checked], done: int) -> int:
                 raise InputError(piece["fault"])
             bar.update(piece["rows"])
             new += piece["rows"]
+            skipped += piece["skipped"]
             workers.add(piece["worker"])
     if done + new != total:
         fault = f"{done + new} rows are written, but the files had {total}"
         raise InputError(f"{fault}; they have changed meanwhile: score them into a new folder")
     by = f"{len(workers)} worker{'s' * (len(workers) != 1)}"
     print(f"{done} rows were there, {new} scored by {by}", file=sys.stderr)
+    if job.cascade:
+        tell_rate(new, skipped, time.perf_counter() - start)
     return new
 
 
@@ -151,9 +159,10 @@ class Local:
 
     def score(self, job: Job) -> Iterator[dict]:
         """Score and write piece by piece; yield what was done."""
-        scorer = Scorer(job.run)
+        scorer = Scorer(job.run, job.cascade)
         for number in range(len(job.paths)):
             for first_row, chunk in job.chunks(number):
                 ids, texts = (list(chunk[name]) for name in job.columns)
                 job.write(number, first_row, ids, scorer.table(texts, job.options))
-                yield {"rows": len(chunk), "worker": "here", "fault": ""}
+                done = {"rows": len(chunk), "skipped": scorer.skipped}
+                yield done | {"worker": "here", "fault": ""}

@@ -22,6 +22,7 @@ from toxlib import files
 from toxlib.data.comments import Checked, iter_comments
 from toxlib.data.csv_files import ignore
 from toxlib.errors import InputError, show
+from toxlib.evaluation.cascade import Cascade
 
 JOB = "_job"
 CLAIM, FAULTS = f"{JOB}/predictions.json", f"{JOB}/faults.txt"
@@ -44,6 +45,7 @@ class Options:
     decide: bool = False
     skip: bool = False  # leave out broken rows and files, instead of stopping
     unique_ids: bool = True  # look for repeated ids
+    cascade: float | None = None  # the loss of AUC for which rows may skip the encoder
 
 
 @dataclass(frozen=True)
@@ -60,6 +62,7 @@ class Job:
     columns: tuple[str, str]  # ids and texts
     options: Options
     shard_rows: int
+    cascade: Cascade | None = None
     checked: list[Checked] = field(default_factory=list)
     finished: list[list[int]] = field(default_factory=list)
 

@@ -58,6 +58,8 @@ class LinearModels:
 
     def predict(self, texts: list[str]) -> dict[str, np.ndarray]:
         """Return each model's probabilities, (N, L)."""
+        if not texts:  # scikit-learn refuses them
+            return {name: np.empty((0, len(self.arrays[f"intercepts {name}"]))) for name in LINEAR}
         matrix = hstack([v.transform(texts) for v in self.vectorizers.values()], "csr")
         probabilities = {}
         for name in LINEAR:
