@@ -52,12 +52,10 @@ class DenseLongformer(nn.Module):
         positions = create_position_ids_from_input_ids(input_ids, encoder.embeddings.padding_idx)
         hidden = encoder.embeddings(input_ids, torch.zeros_like(input_ids), positions)  # (B, T, C)
         distance = (token[:, None] - token).abs()  # (T, T)
-        firsts = []
-        for layer, window in zip(
-            encoder.encoder.layer, encoder.config.attention_window, strict=True
-        ):
+        firsts, layers, windows = [], encoder.encoder.layer, encoder.config.attention_window
+        for layer, window in zip(layers, windows, strict=True):
             first = _global_attention(layer, hidden, is_padding)[:, None]
-            if layer is encoder.encoder.layer[-1]:
+            if layer is layers[-1]:
                 output, hidden = first, hidden[:, :1]  # nothing reads the other tokens
             else:
                 near = (distance <= window // 2) | (token == 0)  # the first token is global

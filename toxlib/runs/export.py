@@ -97,7 +97,7 @@ def export(run_dir: Path, output: Path, int8: bool = False) -> list[str]:
 
 
 def _exportable(folder: Path) -> list[Path]:
-    """Return the folders of a run's folds; an InputError if its scores are not those of a graph."""
+    """Return the folders of a run's folds; an InputError if no graph can give its scores."""
     record = read_record(folder)
     recipe, members = record["recipe"], record["members"].values()
     if members:
@@ -153,7 +153,7 @@ def _quantize(run: Run, encoders: list[Encoder], target: Path, tokenizer: Tokeni
 
     Return a line that says it.
     """
-    graphs.quantize(target / GRAPH, target / INT8_GRAPH, len(encoders))
+    graphs.quantize(target / GRAPH, target / INT8_GRAPH)
     with tempfile.TemporaryDirectory() as work:
         pairs = [(target / GRAPH, target / INT8_GRAPH)]
         if len(encoders) > 1:
@@ -175,7 +175,7 @@ def _fold_pair(model: PreTrainedModel, folder: Path) -> tuple[Path, Path]:
     """Write the graphs of one fold's model, in fp32 and int8."""
     folder.mkdir()
     graphs.write_graph([model], folder / GRAPH)
-    graphs.quantize(folder / GRAPH, folder / INT8_GRAPH, models=1)
+    graphs.quantize(folder / GRAPH, folder / INT8_GRAPH)
     return folder / GRAPH, folder / INT8_GRAPH
 
 

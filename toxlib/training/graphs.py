@@ -74,12 +74,13 @@ def write_graph(models: Sequence[PreTrainedModel], path: Path) -> None:
     """Write a graph that gives the averaged probabilities of one or more trained classifiers."""
     module = _Probabilities(models).eval()
     size = sum(p.numel() * p.element_size() for p in module.parameters())
-    example = torch.ones(2, 8, dtype=torch.long)
+    # Two tensors: if both inputs were the same one, the graph would read one of them only.
+    example = torch.ones(2, 8, dtype=torch.long), torch.ones(2, 8, dtype=torch.long)
     free = {0: torch.export.Dim.DYNAMIC, 1: torch.export.Dim.DYNAMIC}
     with _quietly():
         torch.onnx.export(
             module,
-            (example, example),
+            example,
             path,
             dynamo=True,
             input_names=["input_ids", "attention_mask"],
@@ -90,23 +91,12 @@ def write_graph(models: Sequence[PreTrainedModel], path: Path) -> None:
         )
 
 
-def quantize(path: Path, target: Path, models: int) -> None:
-    """Write a copy of a graph of so many models with weights in int8, a scale for each column.
-
-    The second feed-forward matrix stays in fp32 in the lower half of the layers: there some inputs
-    are far larger than the others, and int8 rounds the others away (docs/LOG.md).
-    """
-    import onnx
+def quantize(path: Path, target: Path) -> None:
+    """Write a copy of a graph with its weights in int8, each column with a scale of its own."""
     from onnxruntime.quantization import quantize_dynamic
 
-    graph = onnx.load(path, load_external_data=False).graph
-    shapes = {weight.name: weight.dims for weight in graph.initializer}
-    products = [n for n in graph.node if n.op_type == "MatMul" and n.input[1] in shapes]
-    second = [n.name for n in products if shapes[n.input[1]][0] > shapes[n.input[1]][1]]
-    lower = [part[: len(part) // 2] for part in np.array_split(second, models)]
-    how = {"per_channel": True, "nodes_to_exclude": np.concatenate(lower).tolist()}
     with _quietly():
-        quantize_dynamic(path, target, **how)
+        quantize_dynamic(path, target, per_channel=True)
 
 
 def graph_probabilities(
