@@ -146,6 +146,13 @@ def predict(arguments: argparse.Namespace) -> None:
     score_files(arguments.run, arguments.files, arguments.output, *how)
 
 
+def export(arguments: argparse.Namespace) -> None:
+    """Export a finished run as a graph; see `toxlib.runs.export`."""
+    from toxlib.runs.export import export
+
+    print(*export(arguments.run, arguments.output, arguments.int8), sep="\n")
+
+
 def bench(arguments: argparse.Namespace) -> None:
     """Measure speed; see `toxlib.benchmarks.speed` and `toxlib.benchmarks.scale`."""
     if arguments.scale:
@@ -224,6 +231,14 @@ def _parser() -> argparse.ArgumentParser:
     added = add("recipes", recipes, "list the recipes, or explain the values of one")
     added.add_argument("name", nargs="?", default="", help="a recipe, such as quick")
     _add_predict(add("predict", predict, "score files with a finished run or blend"))
+    added = add("export", export, "write a finished run as a graph that scores without toxlib")
+    added.add_argument("run", type=Path, help="a finished run folder, not a blend")
+    help = "a new folder"
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help=help)
+    help = "of the graph (default: onnx)"
+    added.add_argument("--format", choices=("onnx",), default="onnx", help=help)
+    help = "int8 weights: faster and smaller, with other scores; prints how much they change"
+    added.add_argument("--int8", action="store_true", help=help)
     added = add("score", score, "grade a submission with Kaggle's test_labels.csv")
     added.add_argument("submission", type=Path, help="a submission.csv")
     added.add_argument("other", type=Path, nargs="?", help="another one to compare with")

@@ -57,8 +57,7 @@ def replacing(path: Path) -> Iterator[Path]:
     the file that it leads to is replaced.
     """
     path = Path(os.path.realpath(path))
-    if path.parent.exists() and not path.parent.is_dir():
-        raise InputError(f"{path.parent}: a file where a folder is needed; delete or rename it")
+    _check_parent(path)
     if path.is_dir():
         raise InputError(f"{path}: a folder where a file is written; delete or rename it")
     temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
@@ -68,6 +67,27 @@ def replacing(path: Path) -> Iterator[Path]:
         temporary.replace(path)
     finally:
         temporary.unlink(missing_ok=True)
+
+
+@contextlib.contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder, which becomes the folder `path` on success and else is deleted.
+
+    Raises:
+        InputError: if `path` is a file, or a folder that is not empty.
+    """
+    check_folder(path)
+    path = Path(os.path.realpath(path))
+    _check_parent(path)
+    if path.exists() and any(path.iterdir()):
+        raise InputError(f"{path}: a folder with other files; give a new folder, or delete it")
+    temporary = path.with_name(f".{path.name}.{os.getpid()}.tmp")
+    temporary.mkdir(parents=True)
+    try:
+        yield temporary
+        temporary.replace(path)  # which may be an empty folder
+    finally:
+        shutil.rmtree(temporary, ignore_errors=True)
 
 
 @contextlib.contextmanager
@@ -92,6 +112,11 @@ def _is_stream(path: Path) -> bool:
     """Return whether `path` is a pipe or a device, or a name of an open file: /dev/fd/3."""
     names_open_files = re.fullmatch(r"/dev|/proc/.+/fd", os.path.realpath(path.parent))
     return path.exists() and (bool(names_open_files) or not path.is_file())
+
+
+def _check_parent(path: Path) -> None:
+    if path.parent.exists() and not path.parent.is_dir():
+        raise InputError(f"{path.parent}: a file where a folder is needed; delete or rename it")
 
 
 def write_json(path: Path, value: dict) -> None:

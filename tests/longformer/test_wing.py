@@ -31,7 +31,7 @@ def test_the_wing_needs_only_torch_and_transformers():
     assert set(loaded) == {"toxlib", "toxlib.errors", "toxlib.longformer", *MODULES}
 
 
-@pytest.mark.parametrize("name", ["encoders", "heads", "model", "unpad"])
+@pytest.mark.parametrize("name", ["dense", "encoders", "heads", "model", "unpad"])
 def test_examples_in_docstrings_run(name):
     """A fresh process is used because the example of `register` changes the whole process."""
     script = f"import doctest, toxlib.longformer.{name} as m; r = doctest.testmod(m); "
