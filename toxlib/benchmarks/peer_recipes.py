@@ -31,7 +31,7 @@ from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.recipes import get_recipe
 from toxlib.training.checkpoints import bundled_checkpoint
 from toxlib.training.finetune import finetune
-from toxlib.training.inference import prediction_values, predict_probabilities
+from toxlib.training.inference import predict_probabilities, prediction_values
 
 LENGTH = 512
 QUICK = f"max_length={LENGTH} lengthen_to={LENGTH} epochs=1"
