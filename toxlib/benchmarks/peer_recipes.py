@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
+from multiprocessing.pool import ThreadPool
 from pathlib import Path
 
 import datasets
@@ -120,18 +121,23 @@ def train_transformers(
 
 
 def train_simpletransformers(rows: Rows, folder: Path) -> Measured:
-    """Train a MultiLabelClassificationModel."""
-    from simpletransformers.classification import MultiLabelClassificationModel
+    """Train a MultiLabelClassificationModel.
 
+    It tokenises in forked processes, which wait forever if they are forked after a training. Its
+    way without processes fails with datasets 5.2. So we let it tokenise in threads.
+    """
+    from simpletransformers.classification import (
+        MultiLabelClassificationModel,
+        classification_utils,
+    )
+
+    classification_utils.Pool = ThreadPool
     values = {
         "output_dir": str(folder / "simpletransformers"),
         "max_seq_length": LENGTH,
         "no_save": True,
         "silent": True,
         "manual_seed": 42,
-        # Its processes that tokenise are forked, and after a training they wait forever.
-        "use_multiprocessing": False,
-        "use_multiprocessing_for_evaluation": False,
     }
     model = MultiLabelClassificationModel(
         "bert",
