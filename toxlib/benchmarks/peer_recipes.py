@@ -225,7 +225,7 @@ def run_peer(name: str, folder: Path) -> dict:
         "score_comments_per_second": len(rows.texts) / scoring,
         "auc": mean_columnwise_auc(rows.labels, scores),
         "settings": peer.settings,
-        "version": importlib.metadata.version(peer.package),
+        "version": f"{peer.package} {importlib.metadata.version(peer.package)}",
     }
 
 

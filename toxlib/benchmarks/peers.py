@@ -46,7 +46,7 @@ def bench_peers(data_dir: str = "", output: Path | None = None, quick: bool = Fa
     Args:
         data_dir: a folder of Kaggle's files; empty for the sample.
         output: a folder; empty for outputs/bench.
-        quick: a tenth of the comments.
+        quick: a tenth of the comments; what each training does once then counts ten times as much.
     """
     set_up_display()
     output = output or files.outputs() / "bench"
