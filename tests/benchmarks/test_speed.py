@@ -7,7 +7,7 @@ import pytest
 import torch
 from transformers import LongformerConfig, RobertaConfig
 
-from toxlib.benchmarks import speed, speed_by_length, speed_recipes
+from toxlib.benchmarks import speed, speed_by_length, speed_models, speed_recipes
 from toxlib.training import machine, precision
 
 TINY = {"hidden_size": 24, "num_attention_heads": 2, "intermediate_size": 32}
@@ -25,7 +25,7 @@ RATES = {"fp32": 100.0, "bf16": 60.0}  # bf16 is not emulated, but auto takes fp
 @pytest.fixture
 def tiny(monkeypatch):
     for name, config in (("LongformerConfig", LongformerConfig), ("RobertaConfig", RobertaConfig)):
-        monkeypatch.setattr(speed_recipes, name, partial(config, **TINY))
+        monkeypatch.setattr(speed_models, name, partial(config, **TINY))
     monkeypatch.setattr(machine, "PRODUCTS", ((64, 32, 16),))
     monkeypatch.setattr(precision, "rates", lambda width: RATES)
     monkeypatch.setattr(speed_recipes, "rates", lambda width: RATES)
@@ -42,6 +42,7 @@ def test_the_comparison_end_to_end(tiny, texts, tmp_path):
     rows = {(row["panel"], row["name"], row["precision"]): row for row in result["recipes"]}
     assert len(rows) == 5 + 6
     assert all(row["train_seconds"] > 0 for row in rows.values())
+    assert all(len(row["train_seconds_all"]) == 1 for row in rows.values())
     assert len({row["tokens"] for row in rows.values()}) == 1  # no comment is over 512 tokens
     ratio = result["ratios"]["Longformer, ours in bf16 / tutorial's recipe in fp32"]
     longformer = speed_recipes.LONGFORMER
@@ -52,7 +53,7 @@ def test_the_comparison_end_to_end(tiny, texts, tmp_path):
     assert ratio == pytest.approx(tutorial["train_seconds"] / ours["train_seconds"])
     assert "RoBERTa, ours in bf16 / transformers, sorted batches in bf16" in result["ratios"]
     assert result["ratios"]["time, 16,384 / 4,096 tokens"] == 4.2
-    assert "largest difference of a bf16 probability" in result["other"]
+    assert "largest difference of a bf16 probability" in result["figures"]
     shown = speed.format_speed(result)
     assert "ours, fp32 (auto takes this)" in shown
     assert "time at 3,048" not in shown  # it was not measured
@@ -80,14 +81,14 @@ def test_auto_is_compared_with_the_fastest_precision():
 
 def test_every_recipe_takes_the_same_step_on_the_128_comments(tiny, texts, tmp_path):
     """Batches times their counts are all comments; ours and transformers' models score alike."""
-    shared = speed_recipes.SharedModels(texts, 1, tmp_path)
+    shared = speed_models.SharedModels(texts, 1, tmp_path)
     longformer = speed_recipes.longformer_recipes(shared)
     roberta = speed_recipes.roberta_recipes(shared)
     plain = [r for r in longformer + roberta if isinstance(r, speed_recipes.PlainRecipe)]
     assert len(plain) == 6
     for recipe in plain:
         counted = [len(batch["labels"]) * times for batch, times in recipe.batches]
-        assert sum(counted) == speed_recipes.COMMENTS
+        assert sum(counted) == speed_models.COMMENTS
     for stock, ours in ((longformer[0], longformer[-2]), (roberta[0], roberta[-2])):
         assert ours.precision == stock.precision == "fp32"
         assert not getattr(ours.model, "computes_padding", True)
@@ -104,7 +105,7 @@ def test_every_recipe_takes_the_same_step_on_the_128_comments(tiny, texts, tmp_p
 def test_seconds_are_multiplied_by_the_batches_that_they_stand_for(
     tiny, texts, tmp_path, monkeypatch
 ):
-    shared = speed_recipes.SharedModels(texts, 1, tmp_path)
+    shared = speed_models.SharedModels(texts, 1, tmp_path)
     recipe = speed_recipes.longformer_recipes(shared)[0]
     monkeypatch.setattr(speed_recipes, "seconds_of", lambda function, *arguments: 1.0)
     assert recipe.score_seconds() == 64

@@ -17,7 +17,8 @@ import torch
 from toxlib import files
 from toxlib.benchmarks import speed_recipes as ways
 from toxlib.benchmarks.speed_by_length import LENGTHS, OURS, UPSTREAM, measure_lengths
-from toxlib.benchmarks.speed_recipes import SharedModels, SpeedRecipe
+from toxlib.benchmarks.speed_models import COMMENTS, TUTORIAL_LENGTH, SharedModels
+from toxlib.benchmarks.speed_recipes import SpeedRecipe
 from toxlib.benchmarks.speed_report import format_speed, plot_lengths, plot_speed
 from toxlib.data import kaggle, text
 from toxlib.progress import progress
@@ -35,7 +36,7 @@ def bench(data_dir: str = "", output: Path | None = None, quick: bool = False) -
     texts = text.prepare(kaggle.read_tables(folder).train["comment_text"])
     result = measure_speed(texts, output, quick)
     comments = "comments of the synthetic sample" if is_sample else "real comments"
-    result |= {"comments": f"{ways.COMMENTS} {comments}", "data_dir": str(folder)}
+    result |= {"comments": f"{COMMENTS} {comments}", "data_dir": str(folder)}
     files.write_json(output / "bench.json", result)
     plot_speed(result).savefig(output / "speed.png", dpi=120)
     plot_lengths(result["lengths"]).savefig(output / "lengths.png", dpi=120)
@@ -53,10 +54,10 @@ def measure_speed(texts: list[str], folder: Path, quick: bool = False) -> dict:
     layers = 2 if quick else 12
     shared = SharedModels(texts, layers, folder)
     recipes = [*ways.longformer_recipes(shared), *ways.roberta_recipes(shared)]
-    result = {"machine": describe_machine(), "layers": layers, "other": shared.loading}
+    result = {"machine": describe_machine(), "layers": layers, "figures": shared.figures}
     result["recipes"] = time_recipes(recipes, _weights_per_token(shared), 1 if quick else 3)
     if "bf16" in ways.precisions():
-        result["other"]["largest difference of a bf16 probability"] = bf16_difference(shared)
+        result["figures"]["largest difference of a bf16 probability"] = bf16_difference(shared)
     del shared, recipes  # the processes that measure lengths need the memory
     result["lengths"] = measure_lengths((512, 3048, 4096) if quick else LENGTHS)
     return result | {"ratios": ratios(result)}
@@ -69,19 +70,27 @@ def time_recipes(recipes: list[SpeedRecipe], weights: int, most: int) -> list[di
     operations per token and weight: 2 in the forward and 4 in the backward pass. `share_of_limit`
     is their rate, divided by the machine's rate of matrix products.
     """
-    measured = {recipe.name: [] for recipe in recipes}
-    turns = [r for turn in range(most) for r in recipes if turn < r.repetitions]
+    measured: list[list] = [[] for _ in recipes]
+    turns = [
+        (recipe, found)
+        for turn in range(most)
+        for recipe, found in zip(recipes, measured, strict=True)
+        if turn < recipe.repetitions
+    ]
     bar = progress(turns, total=len(turns), description="Measure speed", unit="recipe")
-    for recipe in bar:
+    for recipe, found in bar:
         before = matmul_rate(recipe.precision)
         training = recipe.train_seconds()
         limit = statistics.mean([before, matmul_rate(recipe.precision)])
         share = 6 * recipe.tokens * weights / training / limit
         scoring = recipe.score_seconds()
-        measured[recipe.name].append((training, scoring, share))
+        found.append((training, scoring, share))
         seconds = f"training {training:.1f} s, scoring {scoring:.1f} s"
         bar.write(f"{recipe.name}, {recipe.precision}: {seconds}, {share:.2f} of the limit")
-    return [_row(recipe, *zip(*measured[recipe.name], strict=True)) for recipe in recipes]
+    return [
+        _row(recipe, *zip(*found, strict=True))
+        for recipe, found in zip(recipes, measured, strict=True)
+    ]
 
 
 def _row(
@@ -94,8 +103,8 @@ def _row(
         "precision": recipe.precision,
         "train_seconds": train_seconds,
         "train_seconds_all": list(training),
-        "train_comments_per_second": ways.COMMENTS / train_seconds,
-        "score_comments_per_second": ways.COMMENTS / score_seconds,
+        "train_comments_per_second": COMMENTS / train_seconds,
+        "score_comments_per_second": COMMENTS / score_seconds,
         "tokens": recipe.tokens,
         "share_of_limit": statistics.median(shares),
     }
@@ -106,7 +115,7 @@ def ratios(result: dict) -> dict[str, float]:
     points = {(r["name"], r["tokens"]): r for r in result["lengths"] if "seconds" in r}
     seconds, memory = ({k: r[what] for k, r in points.items()} for what in ("seconds", "bytes"))
     long, longer = (OURS, 4096), (OURS, 16384)
-    ours, upstream = (OURS, ways.TUTORIAL_LENGTH), (UPSTREAM, ways.TUTORIAL_LENGTH)
+    ours, upstream = (OURS, TUTORIAL_LENGTH), (UPSTREAM, TUTORIAL_LENGTH)
     wanted = {
         "time, 16,384 / 4,096 tokens": (seconds, longer, long),
         "memory, 16,384 / 4,096 tokens": (memory, longer, long),
@@ -157,7 +166,7 @@ def _short(panel: str) -> str:
 
 def bf16_difference(shared: SharedModels) -> float:
     """Return the largest change of a probability by bf16 on every fourth comment."""
-    features = shared.features(ways.TUTORIAL_LENGTH)[::4]
+    features = shared.features(TUTORIAL_LENGTH)[::4]
     features = sorted(features, key=lambda feature: len(feature["input_ids"]))
     batches = [shared.pad([feature]) for feature in features]
     shared.longformer.longformer.use_upstream = False

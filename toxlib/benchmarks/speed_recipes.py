@@ -4,39 +4,24 @@ The models have the base size and random weights. Batches of the same shape take
 we time only some of them and multiply each time by the number of batches that it stands for.
 """
 
-import copy
 import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import datasets
-import numpy as np
 import torch
-from transformers import (
-    AutoTokenizer,
-    BatchEncoding,
-    LongformerConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-    set_seed,
-)
+from transformers import BatchEncoding, PreTrainedModel
 
-from toxlib.data import tokens
+from toxlib.benchmarks.speed_models import COMMENTS, TUTORIAL_LENGTH, WINDOW, SharedModels
 from toxlib.data.batching import default_token_budget, micro_batches
-from toxlib.longformer.encoders import unpad_encoder
-from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 from toxlib.recipes import get_recipe
-from toxlib.training.checkpoints import bundled_checkpoint
 from toxlib.training.finetune import make_trainer
-from toxlib.training.machine import autocast, default_device
+from toxlib.training.machine import autocast
 from toxlib.training.precision import rates
 
-COMMENTS, LABELS, WINDOW, WIDTH = 128, 6, 512, 768
-TUTORIAL_LENGTH, TUTORIAL_BATCH = 3048, 2  # tokens per comment, comments per batch
+WIDTH = 768  # of models of base size
+TUTORIAL_BATCH = 2  # comments per batch
 ROBERTA_LENGTH, ROBERTA_BATCH = 512, 4
 SORTED_TOKENS = 2048  # padded tokens per sorted batch of transformers' Longformer
 ROBERTA_SORTED_TOKENS = (512, 1024, 2048, 4096)  # those of RoBERTa; the fastest number is used
@@ -45,44 +30,6 @@ ROBERTA = f"RoBERTa, comments of up to {ROBERTA_LENGTH} tokens"
 TUTORIAL, PADDED = "tutorial's recipe", f"transformers, padded to {ROBERTA_LENGTH}"
 SORTED, RANDOM = "transformers, sorted batches", "transformers, random batches"
 OURS, OURS_DROPOUT = "ours", "ours, attention dropout 0.1"
-
-
-class SharedModels:
-    """The comments, models and optimisers that all recipes share.
-
-    Args:
-        texts: prepared comments; `choose_comments` takes 128 of them.
-        layers: layers of each encoder; the base size has 12.
-        folder: a folder for tokens and for Trainer.
-    """
-
-    def __init__(self, texts: list[str], layers: int, folder: Path):
-        set_seed(0)
-        self.folder, self.device = folder, default_device()
-        self.tokenizer = AutoTokenizer.from_pretrained(bundled_checkpoint())
-        self.rows, self.loading = choose_comments(texts, self.tokenizer, folder)
-        self.longformer, self.stock_roberta = make_models(layers)
-        self.roberta = unpad_encoder(copy.deepcopy(self.stock_roberta))
-        self.optimizers = {
-            model: torch.optim.AdamW(model.to(self.device).parameters(), lr=1e-9, fused=True)
-            for model in (self.longformer, self.stock_roberta, self.roberta)
-        }
-
-    def features(self, limit: int) -> list[dict]:
-        """Return token ids, cut at `limit`, and labels of the comments, in random order."""
-        return [row | {"input_ids": row["input_ids"][:limit]} for row in self.rows]
-
-    def pad(self, features: list[dict], length: int | None = None) -> BatchEncoding:
-        """Make a batch, padded to `length` tokens or, without it, to the longest comment."""
-        padding = "longest" if length is None else "max_length"
-        batch = self.tokenizer.pad(features, padding, length, return_tensors="pt")
-        return batch.to(self.device)
-
-    def update(self, model: PreTrainedModel) -> None:
-        """Clip the gradients and update the weights by AdamW."""
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        self.optimizers[model].step()
-        model.zero_grad()
 
 
 @dataclass
@@ -218,7 +165,9 @@ def fastest_sorted_batches(shared: SharedModels, features: list[dict]) -> list[B
         batches = _sorted_batches(shared, features[::4], tokens_per_batch)
         seconds[tokens_per_batch] = sum(seconds_of(backward, model, batch) for batch in batches)
     model.zero_grad()
-    return _sorted_batches(shared, features, min(seconds, key=seconds.get))
+    best = min(seconds, key=seconds.get)
+    shared.figures["padded tokens per sorted batch of RoBERTa"] = best
+    return _sorted_batches(shared, features, best)
 
 
 def seconds_of(function: Callable, *arguments: object) -> float:
@@ -241,45 +190,6 @@ def score(
             for b in batches
         ]
     return torch.cat(logits)
-
-
-def choose_comments(
-    texts: list[str], tokenizer: PreTrainedTokenizerBase, folder: Path
-) -> tuple[list[dict], dict[str, float]]:
-    """Tokenise all comments, choose 128 at evenly spaced ranks of length, and shuffle them.
-
-    Returns:
-        `input_ids` and random `labels` of the 128 comments, and how many comments per second
-        were tokenised and loaded.
-    """
-    tokenizer.model_max_length = TUTORIAL_LENGTH
-    labels = np.random.default_rng(0).integers(0, 2, (len(texts), LABELS))
-    start = time.perf_counter()
-    rows = tokens.tokenize(texts, tokenizer, folder / "bench.arrow", labels)
-    tokenised = time.perf_counter() - start
-    ranks = np.linspace(0, len(rows) - 1, COMMENTS).round().astype(int)
-    chosen = np.argsort(rows["length"], kind="stable")[ranks]
-    np.random.default_rng(0).shuffle(chosen)
-    start = time.perf_counter()
-    features = [{key: rows[int(i)][key] for key in ("input_ids", "labels")} for i in chosen]
-    loaded = time.perf_counter() - start
-    return features, {
-        "comments tokenised per second": len(texts) / tokenised,
-        "comments loaded per second": COMMENTS / loaded,
-    }
-
-
-def make_models(layers: int) -> tuple[PreTrainedModel, PreTrainedModel]:
-    """Make a Longformer and a RoBERTa of base width with random weights."""
-    common = {"num_hidden_layers": layers, "num_labels": LABELS, "vocab_size": 50265}
-    common |= {"pad_token_id": 0, "attention_probs_dropout_prob": 0.0, "type_vocab_size": 1}
-    longformer = LongformerConfig(**common, max_position_embeddings=4098, attention_window=WINDOW)
-    roberta = RobertaConfig(**common, max_position_embeddings=514)
-    roberta.problem_type = "multi_label_classification"
-    return (
-        LongformerForMultiLabelSequenceClassification(longformer),
-        RobertaForSequenceClassification(roberta),
-    )
 
 
 def backward(model: PreTrainedModel, batch: BatchEncoding, precision: str = "fp32") -> None:

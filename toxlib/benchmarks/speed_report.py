@@ -21,7 +21,7 @@ def format_speed(result: dict) -> str:
         table = pd.DataFrame(rows).set_index("label")[list(COLUMNS)].rename_axis(None)
         lines += ["", panel, table.rename(columns=COLUMNS).to_string(float_format="{:.3f}".format)]
     lines.append("")
-    lines += [f"{n:<76}{x:12,.4f}" for n, x in (result["ratios"] | result["other"]).items()]
+    lines += [f"{n:<76}{x:12,.4f}" for n, x in (result["ratios"] | result["figures"]).items()]
     for row in result["lengths"]:
         cost = row.get("left_out") or f"{row['seconds']:.2f} s, {row['bytes'] / 1e9:.2f} GB"
         lines.append(f"{row['name']:<14}{row['tokens']:>7} tokens  {cost}")
