@@ -154,9 +154,11 @@ def export(arguments: argparse.Namespace) -> None:
 
 
 def bench(arguments: argparse.Namespace) -> None:
-    """Measure speed; see `toxlib.benchmarks.speed` and `toxlib.benchmarks.scale`."""
+    """Measure speed; see `toxlib.benchmarks`: `speed`, `scale` and `peers`."""
     if arguments.scale:
         from toxlib.benchmarks.scale import bench_scale as bench
+    elif arguments.peers:
+        from toxlib.benchmarks.peers import bench_peers as bench
     else:
         from toxlib.benchmarks.speed import bench
 
@@ -261,8 +263,11 @@ def _parser() -> argparse.ArgumentParser:
     added = add("bench", bench, "measure speed, ours and the tutorial's", "data", "output")
     help = "less of everything: 2 minutes, not 20"
     added.add_argument("--quick", action="store_true", help=help)
-    help = "how scoring grows with rows, and training with processes"
-    added.add_argument("--scale", action="store_true", help=help)
+    other = added.add_mutually_exclusive_group()
+    help = "instead, how scoring grows with rows, and training with processes"
+    other.add_argument("--scale", action="store_true", help=help)
+    help = "instead, other libraries, with their scores after one epoch"
+    other.add_argument("--peers", action="store_true", help=help)
     added = add("ablate", ablate, "measure what each recipe value adds (hours)", "data", "output")
     added.add_argument("--seeds", type=_positive, default=3, help="seeds per change (default: 3)")
     added.add_argument("--jobs", type=_positive, default=1, help="trainings at the same time")

@@ -258,11 +258,11 @@ def intervals(table: pd.DataFrame, columns: Sequence[str], title: str) -> Figure
 
 
 def make_panels(
-    rows: int, columns: int, size: tuple[float, float], **shared: bool
+    rows: int, columns: int, size: tuple[float, float], **options: object
 ) -> tuple[Figure, np.ndarray]:
     """Make a figure that pyplot does not keep, so that a notebook shows it only once."""
     figure, axes = plt.subplots(
-        rows, columns, figsize=size, layout="constrained", squeeze=False, **shared
+        rows, columns, figsize=size, layout="constrained", squeeze=False, **options
     )
     plt.close(figure)
     return figure, axes.ravel()

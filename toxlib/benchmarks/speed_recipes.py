@@ -8,72 +8,28 @@ import time
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass
-from pathlib import Path
 
 import datasets
-import numpy as np
 import torch
-from transformers import (
-    AutoTokenizer,
-    BatchEncoding,
-    LongformerConfig,
-    PreTrainedModel,
-    PreTrainedTokenizerBase,
-    RobertaConfig,
-    RobertaForSequenceClassification,
-    set_seed,
-)
+from transformers import BatchEncoding, PreTrainedModel
 
-from toxlib.data import tokens
+from toxlib.benchmarks.speed_models import COMMENTS, TUTORIAL_LENGTH, WINDOW, SharedModels
 from toxlib.data.batching import default_token_budget, micro_batches
-from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 from toxlib.recipes import get_recipe
-from toxlib.training.checkpoints import bundled_checkpoint
 from toxlib.training.finetune import make_trainer
-from toxlib.training.machine import autocast, default_device
-from toxlib.training.precision import resolve
+from toxlib.training.machine import autocast
+from toxlib.training.precision import rates
 
-COMMENTS, LABELS, WINDOW = 128, 6, 512
-TUTORIAL_LENGTH, TUTORIAL_BATCH = 3048, 2  # tokens per comment, comments per batch
+WIDTH = 768  # of models of base size
+TUTORIAL_BATCH = 2  # comments per batch
 ROBERTA_LENGTH, ROBERTA_BATCH = 512, 4
-SORTED_TOKENS = 2048  # padded tokens per batch of "transformers, sorted"
-
-
-class SharedModels:
-    """The comments, models and optimisers that all recipes share.
-
-    Args:
-        texts: prepared comments; `choose_comments` takes 128 of them.
-        layers: layers of each encoder; the base size has 12.
-        folder: a folder for tokens and for Trainer.
-    """
-
-    def __init__(self, texts: list[str], layers: int, folder: Path):
-        set_seed(0)
-        self.folder, self.device = folder, default_device()
-        self.tokenizer = AutoTokenizer.from_pretrained(bundled_checkpoint())
-        self.rows, self.loading = choose_comments(texts, self.tokenizer, folder)
-        self.longformer, self.roberta = make_models(layers)
-        self.optimizers = {
-            model: torch.optim.AdamW(model.to(self.device).parameters(), lr=1e-9, fused=True)
-            for model in (self.longformer, self.roberta)
-        }
-
-    def features(self, limit: int) -> list[dict]:
-        """Return token ids, cut at `limit`, and labels of the comments, in random order."""
-        return [row | {"input_ids": row["input_ids"][:limit]} for row in self.rows]
-
-    def pad(self, features: list[dict], length: int | None = None) -> BatchEncoding:
-        """Make a batch, padded to `length` tokens or, without it, to the longest comment."""
-        padding = "longest" if length is None else "max_length"
-        batch = self.tokenizer.pad(features, padding, length, return_tensors="pt")
-        return batch.to(self.device)
-
-    def update(self, model: PreTrainedModel) -> None:
-        """Clip the gradients and update the weights by AdamW."""
-        torch.nn.utils.clip_grad_norm_(model.parameters(), 1.0)
-        self.optimizers[model].step()
-        model.zero_grad()
+SORTED_TOKENS = 2048  # padded tokens per sorted batch of transformers' Longformer
+ROBERTA_SORTED_TOKENS = (512, 1024, 2048, 4096)  # those of RoBERTa; the fastest number is used
+LONGFORMER = f"Longformer, comments of up to {TUTORIAL_LENGTH:,} tokens"
+ROBERTA = f"RoBERTa, comments of up to {ROBERTA_LENGTH} tokens"
+TUTORIAL, PADDED = "tutorial's recipe", f"transformers, padded to {ROBERTA_LENGTH}"
+SORTED, RANDOM = "transformers, sorted batches", "transformers, random batches"
+OURS, OURS_DROPOUT = "ours", "ours, attention dropout 0.1"
 
 
 @dataclass
@@ -83,6 +39,8 @@ class SpeedRecipe:
     `train_seconds()` measures an optimiser step on all comments, `score_seconds()` their scoring.
     """
 
+    panel: str
+    """The comparison that it belongs to: `LONGFORMER` or `ROBERTA`."""
     name: str
     shared: SharedModels
     model: PreTrainedModel
@@ -90,9 +48,10 @@ class SpeedRecipe:
     upstream: bool = False
     """Whether Longformer runs in transformers' code rather than in ours."""
     attention_dropout: float = 0.0
-    """The dropout of Longformer's attention weights; RoBERTa has none."""
+    """The dropout of Longformer's attention weights. RoBERTa has none, in any of its ways."""
     precision: str = "fp32"
     repetitions: int = 1
+    """How often it is measured; the medians count."""
 
     @property
     def tokens(self) -> int:
@@ -116,12 +75,17 @@ class PlainRecipe(SpeedRecipe):
 
     def train_seconds(self) -> float:
         self.set_up()
-        passes = sum(n * seconds_of(_backward, self.model, batch) for batch, n in self.batches)
+        passes = sum(
+            n * seconds_of(backward, self.model, batch, self.precision)
+            for batch, n in self.batches
+        )
         return passes + seconds_of(self.shared.update, self.model)
 
     def score_seconds(self) -> float:
         self.set_up()
-        return sum(n * seconds_of(score, self.model, [batch]) for batch, n in self.batches)
+        return sum(
+            n * seconds_of(score, self.model, [batch], self.precision) for batch, n in self.batches
+        )
 
 
 class OurRecipe(SpeedRecipe):
@@ -146,6 +110,12 @@ class OurRecipe(SpeedRecipe):
         return seconds_of(score, self.model, batches, self.precision)
 
 
+def precisions() -> list[str]:
+    """Return fp32 and, unless it is much slower here, bf16: emulated, it would take hours."""
+    measured = rates(WIDTH)
+    return [p for p in ("fp32", "bf16") if measured.get(p, 0) > measured["fp32"] / 2]
+
+
 def longformer_recipes(shared: SharedModels) -> list[SpeedRecipe]:
     """Return the tutorial's recipe, transformers' Longformer on sorted comments, and ours."""
     features = shared.features(TUTORIAL_LENGTH)
@@ -153,31 +123,51 @@ def longformer_recipes(shared: SharedModels) -> list[SpeedRecipe]:
     pairs = [features[i : i + TUTORIAL_BATCH] for i in (0, TUTORIAL_BATCH)]
     times = COMMENTS // TUTORIAL_BATCH // len(pairs)
     padded = [(shared.pad(pair, TUTORIAL_LENGTH), times) for pair in pairs]
-    by_length = _sorted_batches(shared, features)
-    recipes = [
-        PlainRecipe("tutorial's recipe", *common, upstream=True, batches=padded),
-        PlainRecipe("transformers, sorted", *common, upstream=True, batches=by_length),
-        OurRecipe("ours", *common, repetitions=2),
-        OurRecipe("ours, dropout 0.1", *common, attention_dropout=0.1),
+    groups = _window_batches(shared, features)
+    ours = [OurRecipe(LONGFORMER, OURS, *common, precision=p, repetitions=3) for p in precisions()]
+    return [
+        PlainRecipe(LONGFORMER, TUTORIAL, *common, upstream=True, batches=padded),
+        PlainRecipe(LONGFORMER, SORTED, *common, upstream=True, batches=groups),
+        OurRecipe(LONGFORMER, OURS_DROPOUT, *common, attention_dropout=0.1),
+        *ours,
     ]
-    if resolve("auto", 768) == "bf16":  # emulated bf16 would take half an hour
-        recipes.append(OurRecipe("ours, bf16", *common, precision="bf16", repetitions=3))
-    return recipes
 
 
 def roberta_recipes(shared: SharedModels) -> list[SpeedRecipe]:
-    """Return RoBERTa with two usual paddings and with our batches, and Longformer cut like it."""
+    """Return transformers' RoBERTa with three usual ways to pad, and ours without padding."""
     features = shared.features(ROBERTA_LENGTH)
-    common = (shared, shared.roberta, features)
+    stock, ours = ((shared, m, features) for m in (shared.stock_roberta, shared.roberta))
     batches = [features[i : i + ROBERTA_BATCH] for i in range(0, COMMENTS, ROBERTA_BATCH)]
     padded = [(shared.pad(batch, ROBERTA_LENGTH), len(batches) // 2) for batch in batches[:2]]
     random = [(shared.pad(batch), 4) for batch in batches[::4]]
-    return [
-        PlainRecipe("RoBERTa, padded to 512", *common, batches=padded),
-        PlainRecipe("RoBERTa, random batches", *common, batches=random),
-        OurRecipe("RoBERTa, our batching", *common),
-        OurRecipe("ours, cut at 512", shared, shared.longformer, features),
+    by_length = [(batch, 1) for batch in fastest_sorted_batches(shared, features)]
+    recipes = [
+        PlainRecipe(ROBERTA, PADDED, *stock, repetitions=3, batches=padded),
+        PlainRecipe(ROBERTA, RANDOM, *stock, batches=random),
     ]
+    for precision in precisions():
+        how = {"precision": precision, "repetitions": 3}
+        recipes.append(PlainRecipe(ROBERTA, SORTED, *stock, **how, batches=by_length))
+    for precision in precisions():
+        how = {"precision": precision, "repetitions": 3}
+        recipes.append(OurRecipe(ROBERTA, OURS, *ours, **how))
+    return recipes
+
+
+def fastest_sorted_batches(shared: SharedModels, features: list[dict]) -> list[BatchEncoding]:
+    """Return padded batches of similar length, of the size that suits transformers' RoBERTa best.
+
+    Every fourth comment is trained on in batches of each size in `ROBERTA_SORTED_TOKENS`.
+    """
+    model, seconds = shared.stock_roberta, {}
+    backward(model, shared.pad(features[:1]))  # the first pass of a process is slower
+    for tokens_per_batch in ROBERTA_SORTED_TOKENS:
+        batches = _sorted_batches(shared, features[::4], tokens_per_batch)
+        seconds[tokens_per_batch] = sum(seconds_of(backward, model, batch) for batch in batches)
+    model.zero_grad()
+    best = min(seconds, key=seconds.get)
+    shared.figures["padded tokens per sorted batch of RoBERTa"] = best
+    return _sorted_batches(shared, features, best)
 
 
 def seconds_of(function: Callable, *arguments: object) -> float:
@@ -202,46 +192,23 @@ def score(
     return torch.cat(logits)
 
 
-def choose_comments(
-    texts: list[str], tokenizer: PreTrainedTokenizerBase, folder: Path
-) -> tuple[list[dict], dict[str, float]]:
-    """Tokenise all comments, choose 128 at evenly spaced ranks of length, and shuffle them.
-
-    Returns:
-        `input_ids` and random `labels` of the 128 comments, and how many comments per second
-        were tokenised and loaded.
-    """
-    tokenizer.model_max_length = TUTORIAL_LENGTH
-    labels = np.random.default_rng(0).integers(0, 2, (len(texts), LABELS))
-    start = time.perf_counter()
-    rows = tokens.tokenize(texts, tokenizer, folder / "bench.arrow", labels)
-    tokenised = time.perf_counter() - start
-    ranks = np.linspace(0, len(rows) - 1, COMMENTS).round().astype(int)
-    chosen = np.argsort(rows["length"], kind="stable")[ranks]
-    np.random.default_rng(0).shuffle(chosen)
-    start = time.perf_counter()
-    features = [{key: rows[int(i)][key] for key in ("input_ids", "labels")} for i in chosen]
-    loaded = time.perf_counter() - start
-    return features, {
-        "comments tokenised per second": len(texts) / tokenised,
-        "comments loaded per second": COMMENTS / loaded,
-    }
+def backward(model: PreTrainedModel, batch: BatchEncoding, precision: str = "fp32") -> None:
+    """Run a forward and a backward pass; the batch's share of the comments weighs its loss."""
+    model.train()
+    with autocast(model.device, precision):
+        loss = model(**batch).loss * (len(batch["labels"]) / COMMENTS)
+    loss.backward()
 
 
-def make_models(layers: int) -> tuple[PreTrainedModel, PreTrainedModel]:
-    """Make a Longformer and a RoBERTa of base width with random weights."""
-    common = {"num_hidden_layers": layers, "num_labels": LABELS, "vocab_size": 50265}
-    common |= {"pad_token_id": 0, "attention_probs_dropout_prob": 0.0, "type_vocab_size": 1}
-    longformer = LongformerConfig(**common, max_position_embeddings=4098, attention_window=WINDOW)
-    roberta = RobertaConfig(**common, max_position_embeddings=514)
-    roberta.problem_type = "multi_label_classification"
-    return (
-        LongformerForMultiLabelSequenceClassification(longformer),
-        RobertaForSequenceClassification(roberta),
-    )
+def _sorted_batches(
+    shared: SharedModels, features: list[dict], tokens_per_batch: int
+) -> list[BatchEncoding]:
+    """Return batches of similar length, each padded to its longest comment."""
+    groups = micro_batches([len(f["input_ids"]) for f in features], tokens_per_batch)
+    return [shared.pad([features[i] for i in rows]) for rows in groups]
 
 
-def _sorted_batches(shared: SharedModels, features: list[dict]) -> list[tuple[BatchEncoding, int]]:
+def _window_batches(shared: SharedModels, features: list[dict]) -> list[tuple[BatchEncoding, int]]:
     """Return a padded batch of each shape, and how often the shape occurs.
 
     transformers' Longformer pads comments to whole windows. So batches with equal numbers of
@@ -252,9 +219,3 @@ def _sorted_batches(shared: SharedModels, features: list[dict]) -> list[tuple[Ba
     counts = Counter((len(rows), padded[rows[0]]) for rows in groups)
     examples = {(len(rows), padded[rows[0]]): rows for rows in groups}
     return [(shared.pad([features[i] for i in examples[s]]), counts[s]) for s in examples]
-
-
-def _backward(model: PreTrainedModel, batch: BatchEncoding) -> None:
-    """Run a forward and a backward pass; the batch's share of the comments weighs its loss."""
-    model.train()
-    (model(**batch).loss * (len(batch["labels"]) / COMMENTS)).backward()
