@@ -1,15 +1,23 @@
 """Reading a share of the rows without a label: which rows an epoch has, and what they weigh."""
 
-import dataclasses
+import itertools
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 import torch
+from accelerate.data_loader import prepare_data_loader, skip_first_batches
 from torch.nn import functional as F
+from torch.utils.data import DataLoader
+from transformers import Trainer, set_seed
 
+from toxlib.data import tokens
 from toxlib.errors import InputError
-from toxlib.recipes import affects_training, get_recipe
+from toxlib.recipes import get_recipe
+from toxlib.training import checkpoints as loading
+from toxlib.training import finetune
 from toxlib.training.negatives import NegativesSampler
+from toxlib.training.trainer import whole_batches
 
 HAS_LABEL = np.arange(50) % 10 == 3
 """5 rows with a label, 45 without."""
@@ -90,11 +98,56 @@ def test_expected_sum_is_the_mean_over_many_epochs():
 
 @pytest.mark.parametrize("value", ["0", "-0.5", "1.01", "nan", "inf", "half", ""])
 def test_a_wrong_share_is_one_line(value):
-    with pytest.raises(InputError, match="^negatives='?.*: .*; negatives means: ") as error:
+    with pytest.raises(InputError, match=r"^negatives='?.*: .*; negatives means: ") as error:
         get_recipe("quick", f"negatives={value}")
     assert "\n" not in str(error.value)
 
 
-def test_the_share_affects_training():
-    assert affects_training("negatives")
-    assert all(dataclasses.replace(get_recipe("quick"), negatives=n) for n in (1, 0.25, 1e-9))
+def make_trainer(folder, checkpoint, negatives, has_label=HAS_LABEL):
+    settings = "lengthen_to=0 max_length=32 batch_size=8"
+    recipe = get_recipe("quick", f"checkpoint={checkpoint} {settings} negatives={negatives}")
+    model, tokenizer = loading.load_classifier(recipe, ["a", "b"])
+    texts = [f"{'idiot' if has else 'the railway ' * 9} {n}" for n, has in enumerate(has_label)]
+    labels = np.stack([np.zeros_like(has_label), has_label], axis=1)
+    data = tokens.tokenize(texts, tokenizer, folder / "train.arrow", labels)
+    return finetune.make_trainer(model, tokenizer, data, None, recipe, folder / "work")
+
+
+@pytest.mark.parametrize(("has_label", "expected"), [(HAS_LABEL, 14), (HAS_LABEL | True, 50)])
+def test_a_trainer_reads_fewer_comments_and_predicts_less_time(
+    checkpoints, tmp_path, monkeypatch, has_label, expected
+):
+    trainer = make_trainer(tmp_path, checkpoints["bert"], 0.2, has_label)
+    loader = trainer.get_train_dataloader()
+    batches = list(loader)
+    assert len(loader) == len(batches) == -(-expected // 8)
+    assert sum(len(batch["labels"]) for batch in batches) == expected
+    assert sum(batch["labels"].any(dim=1).sum() for batch in batches) == has_label.sum()
+    clock = SimpleNamespace(perf_counter=itertools.count().__next__)  # a pass takes 1 second
+    monkeypatch.setattr(finetune, "time", clock)
+    predicted = finetune.predict_seconds(trainer)
+    trainer.negatives_sampler = None
+    lengths = np.asarray(trainer.train_dataset["length"])
+    share = lengths @ np.where(has_label, 1, 0.2) / lengths.sum()
+    assert predicted == pytest.approx(share * finetune.predict_seconds(trainer))
+
+
+def test_with_all_negatives_the_batches_are_trainers_own(checkpoints, tmp_path):
+    ours = make_trainer(tmp_path, checkpoints["bert"], 1)
+    upstream = Trainer(ours.model, ours.args, ours.data_collator, ours.train_dataset)
+    batches = []
+    for trainer in (ours, upstream):
+        set_seed(1)
+        batches.append([batch["input_ids"] for batch in trainer.get_train_dataloader()])
+    assert all(map(torch.equal, *batches))
+    assert ours.negatives_sampler is None
+
+
+@pytest.mark.parametrize("processes", [1, 2])
+def test_a_training_that_goes_on_in_an_epoch_reads_its_last_rows(processes):
+    sampler = NegativesSampler(HAS_LABEL, 0.4, seed=1)
+    loader = DataLoader(range(50), batch_size=4, sampler=sampler)
+    loader = prepare_data_loader(loader, num_processes=processes, process_index=0)
+    loader = skip_first_batches(whole_batches(loader), 2)
+    loader.set_epoch(3)
+    assert torch.cat(list(loader)).tolist() == draw(sampler, 3)[8:]

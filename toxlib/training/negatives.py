@@ -15,15 +15,16 @@ class NegativesSampler(Sampler[int]):
     and every process under torchrun, reads the same rows. Each epoch has the same number of rows.
 
     Args:
-        has_label: (N,), whether a row has any label.
+        has_label: (N,), whether each row has any label.
         share: of the rows without any label, in (0, 1]. At least one of them is read.
         seed: the recipe's.
     """
 
     def __init__(self, has_label: np.ndarray, share: float, seed: int):
         self.positives, self.negatives = np.flatnonzero(has_label), np.flatnonzero(~has_label)
-        self.drawn = max(round(share * len(self.negatives)), min(1, len(self.negatives)))
-        self.chance = self.drawn / max(1, len(self.negatives))
+        count = len(self.negatives)
+        self.drawn = max(round(share * count), min(1, count))
+        self.chance = self.drawn / count if count else 1.0
         """How likely a row without any label is to be read in an epoch."""
         self.seed, self.epoch = seed, 0
 

@@ -191,11 +191,11 @@ class MicroBatchTrainer(Trainer):
 
     def get_train_dataloader(self) -> DataLoader:
         """Return Trainer's loader of random batches; every process gets the same batches."""
-        return _whole_batches(super().get_train_dataloader())
+        return whole_batches(super().get_train_dataloader())
 
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
         """Return Trainer's loader of batches in order; every process gets the same batches."""
-        return _whole_batches(super().get_eval_dataloader(eval_dataset))
+        return whole_batches(super().get_eval_dataloader(eval_dataset))
 
     def evaluation_loop(
         self,
@@ -235,7 +235,7 @@ class MicroBatchTrainer(Trainer):
         return self.accelerator.reduce(logits, "sum")  # the others' rows are zeros
 
 
-def _whole_batches(loader: DataLoader) -> DataLoader:
+def whole_batches(loader: DataLoader) -> DataLoader:
     """Undo that accelerate gives each process other batches."""
     sampler = loader.batch_sampler
     if isinstance(sampler, BatchSamplerShard):
