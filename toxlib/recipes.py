@@ -62,6 +62,13 @@ class Recipe:
         "cls", "Whether the logits come from the first token of the last layer or the last four."
     )
     epochs: int = _value(4, "Passes over the training comments.", ge=1)
+    negatives: float = _value(
+        1.0,
+        "Share of the comments without any label that an epoch reads, drawn anew in each epoch. "
+        "Their losses are weighted up for those left out, so that probabilities stay right.",
+        gt=0,
+        le=1,
+    )
     batch_size: int = _value(128, "Comments per optimiser step, over all devices.", ge=1)
     micro_batch_tokens: int = _value(
         0, "The most tokens per forward pass; 0 follows the device.", changeable=True, ge=0
@@ -254,7 +261,7 @@ def format_recipe(name: str) -> str:
 
 def _limits(key: str) -> str:
     """Return what a value may be, such as `  [≥ 1 and ≤ 10]`; empty if there is no limit."""
-    signs = {"ge": "≥", "le": "≤", "lt": "<"}
+    signs = {"gt": ">", "ge": "≥", "le": "≤", "lt": "<"}
     limits = [
         f"{sign} {getattr(limit, name)}"
         for limit in FIELDS[key].metadata

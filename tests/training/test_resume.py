@@ -72,6 +72,18 @@ def test_a_killed_training_ends_at_the_same_weights(
     recipe, tmp_path, precision, choose_epoch, step
 ):
     recipe = dataclasses.replace(recipe, precision=precision)
+    _kill_and_go_on(recipe, tmp_path, choose_epoch, step, steps=16)
+
+
+@pytest.mark.parametrize("step", [4, 7, 10])
+def test_a_killed_training_on_fewer_negatives_ends_at_the_same_weights(recipe, tmp_path, step):
+    """43 comments have a label; an epoch reads 10 of the other 21, so that it has 7 steps."""
+    recipe = dataclasses.replace(recipe, negatives=0.5)
+    _kill_and_go_on(recipe, tmp_path, choose_epoch=True, step=step, steps=14)
+
+
+def _kill_and_go_on(recipe, tmp_path, choose_epoch, step, steps):
+    """Compare a training of so many steps with one that is killed and goes on."""
     whole = weights(finetune.run_training(trainer(recipe, tmp_path / "whole", choose_epoch)))
     with pytest.raises(Killed):
         finetune.run_training(trainer(recipe, tmp_path / "k", choose_epoch, KillAt(step)))
@@ -80,9 +92,9 @@ def test_a_killed_training_ends_at_the_same_weights(
     assert step - reached <= 3
     again = finetune.run_training(trainer(recipe, tmp_path / "k", choose_epoch))
     assert_same(whole, weights(again))
-    steps = [entry["step"] for entry in again.history if "loss" in entry]
-    assert steps == sorted(set(steps))
-    assert steps[-1] == 16
+    logged = [entry["step"] for entry in again.history if "loss" in entry]
+    assert logged == sorted(set(logged))
+    assert logged[-1] == steps
 
 
 def test_a_checkpoint_that_is_saved_twice_is_whole(recipe, tmp_path):

@@ -206,9 +206,11 @@ def predict_seconds(trainer: MicroBatchTrainer) -> float:
             trainer.training_step(model, batch).item()  # .item() waits for the device
             seconds.append(time.perf_counter() - start)
     model.zero_grad(set_to_none=True)
+    sampler = trainer.negatives_sampler
+    trained = sampler.expected_sum(lengths) if sampler else lengths.sum()
     evaluated = sum(trainer.eval_dataset["length"]) if trainer.eval_dataset else 0
     rate = min(seconds[1:]) / lengths[chosen].sum()
-    return float(rate * (lengths.sum() + evaluated / 3) * args.num_train_epochs)
+    return float(rate * (trained + evaluated / 3) * args.num_train_epochs)
 
 
 def _checkpoint_steps(trainer: MicroBatchTrainer, predicted_seconds: float) -> int:

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from accelerate.data_loader import BatchSamplerShard
 from torch.nn import functional as F
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Sampler
 from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
@@ -18,6 +18,7 @@ from toxlib.data.batching import batch_lengths, default_token_budget, micro_batc
 from toxlib.errors import InputError, show_all
 from toxlib.progress import progress
 from toxlib.recipes import Recipe
+from toxlib.training.negatives import NegativesSampler, rows_with_a_label
 from toxlib.training.resume import last_whole_checkpoint
 from toxlib.training.windows import comment_logits
 
@@ -33,6 +34,9 @@ class MicroBatchTrainer(Trainer):
 
     Under torchrun every process draws the same batch and takes its share of the comments, so that
     batch, gradient, loss and evaluation are those of one process.
+
+    With the recipe value `negatives` below 1, `NegativesSampler` draws the rows of each epoch and
+    weights their losses.
     """
 
     def __init__(self, *args, recipe: Recipe, **kwargs):
@@ -42,6 +46,10 @@ class MicroBatchTrainer(Trainer):
         # Our losses are means over comments, so Trainer must not treat them as sums
         # (transformers issue 47688).
         self.model_accepts_loss_kwargs = False
+        self.negatives_sampler = None
+        if recipe.negatives < 1:
+            has_label = rows_with_a_label(self.train_dataset)
+            self.negatives_sampler = NegativesSampler(has_label, recipe.negatives, self.args.seed)
 
     def create_optimizer(self, model=None) -> torch.optim.Optimizer:
         """Create Trainer's own optimiser, with learning rates for each layer and for the head.
@@ -168,8 +176,9 @@ class MicroBatchTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss of comments; if `return_outputs`, with their logits, (B, L)."""
-        logits = comment_logits(model, inputs, self.recipe.max_length)
-        loss = F.binary_cross_entropy_with_logits(logits, inputs["labels"])
+        logits, labels = comment_logits(model, inputs, self.recipe.max_length), inputs["labels"]
+        weights = self.negatives_sampler.weights(labels) if self.negatives_sampler else None
+        loss = F.binary_cross_entropy_with_logits(logits, labels, weights)
         return (loss, logits) if return_outputs else loss
 
     def _groups(self, inputs) -> list[np.ndarray]:
@@ -177,13 +186,16 @@ class MicroBatchTrainer(Trainer):
         share = self.args.process_index, self.args.world_size
         return micro_batches(batch_lengths(inputs), self.token_budget, *share)
 
+    def _get_train_sampler(self, train_dataset=None) -> Sampler:
+        return self.negatives_sampler or super()._get_train_sampler(train_dataset)
+
     def get_train_dataloader(self) -> DataLoader:
         """Return Trainer's loader of random batches; every process gets the same batches."""
-        return _whole_batches(super().get_train_dataloader())
+        return whole_batches(super().get_train_dataloader())
 
     def get_eval_dataloader(self, eval_dataset=None) -> DataLoader:
         """Return Trainer's loader of batches in order; every process gets the same batches."""
-        return _whole_batches(super().get_eval_dataloader(eval_dataset))
+        return whole_batches(super().get_eval_dataloader(eval_dataset))
 
     def evaluation_loop(
         self,
@@ -223,11 +235,14 @@ class MicroBatchTrainer(Trainer):
         return self.accelerator.reduce(logits, "sum")  # the others' rows are zeros
 
 
-def _whole_batches(loader: DataLoader) -> DataLoader:
+def whole_batches(loader: DataLoader) -> DataLoader:
     """Undo that accelerate gives each process other batches."""
     sampler = loader.batch_sampler
     if isinstance(sampler, BatchSamplerShard):
         sampler.num_processes, sampler.process_index, sampler.even_batches = 1, 0, False
+        # If a training goes on in the middle of an epoch, accelerate looks here for the sampler
+        # that has to know the epoch. It fills this in for its own samplers only.
+        sampler.sampler = sampler.batch_sampler.sampler
     return loader
 
 
