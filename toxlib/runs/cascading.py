@@ -12,7 +12,8 @@ from toxlib.errors import InputError, show, show_all
 from toxlib.evaluation.cascade import Cascade, CrossFitted, cross_fitted_cascade, lost_auc
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.evaluation.parts import Part, average, join
-from toxlib.runs.run import read_record, reopen
+from toxlib.runs.record import read_record
+from toxlib.runs.run import reopen
 from toxlib.training.linear import LINEAR
 
 MOST_LOST = 0.1

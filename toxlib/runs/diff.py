@@ -10,7 +10,8 @@ from safetensors.numpy import load_file
 
 from toxlib import files
 from toxlib.errors import InputError, show
-from toxlib.runs.run import fold_folders, read_record, run_folder
+from toxlib.runs.record import read_record
+from toxlib.runs.run import fold_folders, run_folder
 
 RESULTS = (
     "split.csv",

@@ -18,11 +18,11 @@ from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.evaluation.parts import average
 from toxlib.progress import progress
+from toxlib.runs.record import read_record
 from toxlib.runs.run import (
     DEFAULT_RECIPE,
     Run,
     fold_folders,
-    read_record,
     reopen,
     run_folder,
     set_up_display,

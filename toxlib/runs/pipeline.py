@@ -24,8 +24,9 @@ from toxlib.runs.blending import open_blend
 from toxlib.runs.engines import folds_side_by_side
 from toxlib.runs.folds import copy_linear
 from toxlib.runs.lock import locked
+from toxlib.runs.record import read_record
 from toxlib.runs.report import write_report
-from toxlib.runs.run import Run, open_run, read_record, reopen, run_folder, set_up_display
+from toxlib.runs.run import Run, open_run, reopen, run_folder, set_up_display
 from toxlib.training import checkpoints
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")

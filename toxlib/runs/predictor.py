@@ -27,7 +27,8 @@ from toxlib.runs.blending import WEIGHTS_FILE
 from toxlib.runs.cascading import fit_cascade, tell_rate
 from toxlib.runs.folds import LINEAR_FOLDER
 from toxlib.runs.predictions import OWN
-from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, read_record, run_folder
+from toxlib.runs.record import read_record
+from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, run_folder
 from toxlib.runs.shards import Options, tell, writing_table
 from toxlib.training.checkpoints import load_trained
 from toxlib.training.inference import predict_probabilities, prediction_values

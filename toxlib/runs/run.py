@@ -4,8 +4,6 @@
 recipe and one set of files. Later notebooks reopen the folder and read the recipe from run.json.
 """
 
-import importlib.metadata
-import platform
 import shutil
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field, replace
@@ -24,19 +22,9 @@ from toxlib.parameters import Overrides, to_path
 from toxlib.recipes import Recipe, affects_training, change, get_recipe
 from toxlib.runs.lock import lock, unlock
 from toxlib.runs.predictions import OWN, Predictions
-from toxlib.training import checkpoints, precision
-from toxlib.training.machine import describe_machine
+from toxlib.runs.record import read_record, versions_and_machine
 
 DEFAULT_RECIPE = "quick"
-RECORDED = {
-    "members": dict,
-    "data_dir": str,
-    "is_sample": bool,
-    "data_sha256": dict,
-    "seconds": dict,
-}
-"""What run.json holds besides the recipe, and of which type."""
-VERSIONED = ("torch", "transformers", "datasets", "pandas", "scikit-learn", "numpy")
 
 
 @dataclass(frozen=True)
@@ -174,23 +162,15 @@ class Run:
         unlock(self.folder)
 
     def _new_record(self) -> dict:
-        versions = {name: importlib.metadata.version(name) for name in VERSIONED}
         return {
             "recipe": self.recipe,
             "members": self.members,
             "data_dir": str(self.data_dir),
             "is_sample": self.is_sample,
             "data_sha256": self.tables.sha256,
-            "versions": {"python": platform.python_version(), **versions},
-            "machine": describe_machine() | self._describe_precision(),
             "seconds": {},
+            **versions_and_machine(self.recipe, trains=not self.members),
         }
-
-    def _describe_precision(self) -> dict:
-        if self.members:
-            return {}  # a blend trains nothing
-        chosen, is_auto = self.recipe.precision, self.recipe.precision == "auto"
-        return precision.describe(chosen, checkpoints.width(self.recipe) if is_auto else 0)
 
     def _check_owner(self, record: dict) -> None:
         """Raise an InputError if `record` is of a run with another recipe, data or members."""
@@ -277,24 +257,6 @@ def reopen_all(folders: Sequence[str | Path], reserved: Sequence[str] = ()) -> d
         name = run.folder.name
         runs[str(run.folder) if name in (*runs, *reserved) else name] = run
     return runs
-
-
-def read_record(folder: Path) -> dict:
-    """Return a run folder's run.json, its "recipe" as a `Recipe`; InputError if there is none."""
-    path = folder / "run.json"
-    if not path.exists():
-        known = sorted(str(found.parent) for found in files.outputs().glob("*/run.json"))
-        names = ", ".join(known[:5]) or "there is none in outputs/"
-        remedy = f"run 03_train first, or give the folder of a run ({names})"
-        raise InputError(f"{folder}: no run here (there is no run.json); {remedy}")
-    remedy = "run 03_train again, or 06_blend for a blend, with the same recipe and data"
-    record = files.read_json(path, remedy)
-    try:
-        known = {key: kind(record[key]) for key, kind in RECORDED.items()}
-        return record | known | {"recipe": Recipe(**record["recipe"])}
-    except (ValueError, TypeError, KeyError, AttributeError):
-        fault = "damaged, or not written by this version of toxlib"
-        raise InputError(f"{path}: {fault}; delete it and {remedy}") from None
 
 
 def fold_folders(folder: Path, recipe: Recipe) -> list[Path]:

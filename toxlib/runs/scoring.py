@@ -16,7 +16,7 @@ from toxlib.progress import progress
 from toxlib.runs.cascading import fit_cascade, tell_rate
 from toxlib.runs.lock import lock, unlock
 from toxlib.runs.predictor import Scorer, digest, load
-from toxlib.runs.run import read_record
+from toxlib.runs.record import read_record
 from toxlib.runs.shards import CLAIM, JOB, Job, Options, claim, tell, write_claim
 
 STANDARD_INPUT = Path("-")
