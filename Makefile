@@ -15,7 +15,7 @@ test: .venv/cluster .venv/export  ## set up, then style checks and every test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
-bench: .venv/current  ## set up, then measure speed side by side (about 20 minutes)
+bench: .venv/current  ## set up, then measure speed side by side (about 25 minutes)
 	$(BIN)/python -m toxlib bench
 
 lab: .venv/current  ## set up, then open the notebooks in JupyterLab
