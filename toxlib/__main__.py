@@ -180,8 +180,8 @@ def _add_predict(added: argparse.ArgumentParser) -> None:
     added.add_argument("-o", "--output", type=Path, required=True, help=help)
     added.add_argument("--calibrated", action="store_true", help="write calibrated probabilities")
     added.add_argument("--decide", action="store_true", help="add yes/no columns (plain scores)")
-    help = "let rows skip the encoder that the linear models are sure about, for at most this loss"
-    help += " of AUC on the run's held-out rows, such as 0.001"
+    help = "rows that the linear models are sure about skip the encoder; LOSS is the most AUC that"
+    help += " this may cost, such as 0.001"
     added.add_argument("--cascade", metavar="LOSS", help=help)
     help = "local: in this process (default); ray: by Ray, into a folder"
     added.add_argument("--engine", choices=("local", "ray"), default="local", help=help)
@@ -261,7 +261,7 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--text-column", default="comment_text")
     added.add_argument("--label-columns", default="", help="such as a,b (default: all further)")
     added = add("bench", bench, "measure speed, ours and the tutorial's", "data", "output")
-    help = "less of everything: 2 minutes, not 20"
+    help = "less of everything: a few minutes, not 25"
     added.add_argument("--quick", action="store_true", help=help)
     other = added.add_mutually_exclusive_group()
     help = "instead, how scoring grows with rows, and training with processes"

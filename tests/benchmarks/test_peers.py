@@ -65,7 +65,7 @@ def test_the_table_says_what_is_missing_or_failed(small_dir, tmp_path, monkeypat
     )
     printed = capsys.readouterr().out
     assert "one, two: not installed; pip install -r requirements-peers.txt" in printed
-    assert "broken: failed: KeyError: 'broken'" in printed
+    assert "broken: failed with exit status 1: \"KeyError: 'broken'\"" in printed
     assert "real comments" in printed
     assert [path.name for path in tmp_path.iterdir()] == ["peers.json"]
 

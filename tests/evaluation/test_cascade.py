@@ -76,7 +76,7 @@ def test_skipped_comments_are_scored_on_the_costly_models_scale(models, fitted):
     _, cheap, costly = models
     final = fitted(0.02).final
     assert final.skips(cheap).any()
-    gap = np.log(final.replace(cheap) / costly)[final.skips(cheap)]
+    gap = np.log(final.to_costly_scale(cheap) / costly)[final.skips(cheap)]
     raw = np.log(cheap / costly)[final.skips(cheap)]
     assert np.abs(gap).mean() < np.abs(raw).mean() / 2
 

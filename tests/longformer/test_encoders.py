@@ -153,6 +153,30 @@ def test_gaps_inside_a_text_and_token_types_are_read_as_upstream_reads_them():
     assert torch.allclose(ours(**batch).logits, upstream(**batch).logits, atol=1e-5)
 
 
+@pytest.mark.parametrize("family", FAMILIES)
+def test_positions_and_arguments_by_place_are_read_as_upstream_reads_them(family):
+    upstream = _classifier(family).eval()
+    ours, batch = unpad_encoder(copy.deepcopy(upstream)), _batch(family)
+    del batch["labels"]
+    batch["position_ids"] = torch.arange(max(LENGTHS)).flip(0).expand_as(batch["input_ids"]) + 2
+    assert torch.allclose(ours(**batch).logits, upstream(**batch).logits, atol=1e-5)
+    ids, mask = batch["input_ids"], batch["attention_mask"]
+    if family in ("bert", "electra"):
+        types = torch.zeros_like(ids)
+        states = [model.base_model(ids, mask, types)[0][:, 0] for model in (ours, upstream)]
+        assert torch.allclose(*states, atol=1e-5)
+
+
+@pytest.mark.parametrize("family", FAMILIES)
+def test_a_model_in_bf16_gives_logits_in_bf16(family):
+    ours, batch = unpad_encoder(_classifier(family)).eval(), _batch(family)
+    del batch["labels"]
+    expected = ours(**batch).logits
+    found = ours.to(torch.bfloat16)(**batch).logits
+    assert found.dtype == torch.bfloat16
+    assert (found - expected).abs().max() < 0.1 * expected.abs().max()
+
+
 @pytest.mark.parametrize(
     ("family", "values"),
     [

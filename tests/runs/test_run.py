@@ -55,6 +55,17 @@ def test_a_run_keeps_its_precision_on_a_machine_where_another_is_faster(
     assert toxlib.reopen(tmp_path / "run").training_recipe.precision == "bf16"
 
 
+@pytest.mark.parametrize("machine", [None, {}, {"threads": 2}])
+def test_an_older_run_has_its_recipes_precision(small_dir, tmp_path, machine):
+    run = _open(small_dir, tmp_path / "run")
+    run.claim()
+    run.record(machine=machine)
+    assert run.training_recipe == run.recipe
+    run.record(machine={"precision": "turbo"})
+    with pytest.raises(InputError, match="precision=turbo: input should be"):
+        run.training_recipe  # noqa: B018
+
+
 def test_a_claim_that_was_cut_off_is_made_again(small_dir, tmp_path):
     """A split without a run.json belongs to nobody."""
     run = _open(small_dir, tmp_path / "run", "folds=3")

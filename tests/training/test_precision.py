@@ -1,6 +1,7 @@
 """The precision is chosen by measured rates, kept per machine, and kept by a resumed run."""
 
 import json
+from types import SimpleNamespace
 
 import pytest
 import torch
@@ -66,11 +67,40 @@ def test_damaged_rates_are_measured_again(cache, content, monkeypatch):
     assert json.loads(cache.read_text()) == {key: RATES}
 
 
-def test_rates_that_cannot_be_kept_are_measured_each_time(tmp_path, monkeypatch):
+@pytest.mark.parametrize("where", ["file", "", "folder"])
+def test_rates_that_cannot_be_kept_are_measured_each_time(where, tmp_path, monkeypatch):
+    """The cache folder is a file, or its folder `toxlib` is one, or precision.json a folder."""
     (tmp_path / "file").write_text("")
-    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "file"))
+    (tmp_path / "toxlib").write_text("")
+    (tmp_path / "folder" / "toxlib" / "precision.json").mkdir(parents=True)
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / where))
     monkeypatch.setattr(precision, "measure_rates", lambda width: RATES)
     assert precision.rates(384) == precision.rates(384) == RATES
+
+
+def test_a_measurement_needs_no_gradients_from_its_caller(monkeypatch):
+    monkeypatch.setattr(precision, "SECONDS", 0.001)
+    with torch.inference_mode():
+        assert precision.measure_rates(32)
+
+
+def test_an_emulated_precision_is_not_measured_for_long(monkeypatch):
+    passes = {torch.float32: 0, torch.bfloat16: 0}
+
+    class Slow(precision._Pass):
+        def __call__(self):
+            passes[self.weight.dtype] += 1
+            super().__call__()
+            clock.now += 1 if self.weight.dtype == torch.bfloat16 else 0.01
+
+    clock = SimpleNamespace(now=0.0)
+    monkeypatch.setattr(precision, "_Pass", Slow)
+    monkeypatch.setattr(precision, "_candidates", lambda: ["fp32", "bf16"])
+    monkeypatch.setattr(precision.time, "thread_time", lambda: clock.now)
+    monkeypatch.setattr(precision.time, "perf_counter", lambda: clock.now)
+    rates = precision.measure_rates(32)
+    assert passes == {torch.float32: 2, torch.bfloat16: 2}
+    assert precision.choose(rates) == "fp32"
 
 
 def test_a_measurement_gives_the_rates_of_a_linear_layer(monkeypatch):
@@ -83,5 +113,5 @@ def test_a_measurement_gives_the_rates_of_a_linear_layer(monkeypatch):
 @pytest.mark.skipif(torch.cuda.is_available(), reason="a GPU can train in fp16")
 def test_fp16_is_refused_on_a_cpu(tmp_path):
     recipe = get_recipe("quick", "precision=fp16")
-    with pytest.raises(InputError, match="precision=fp16: only a GPU can train in it; choose"):
+    with pytest.raises(InputError, match="trains in fp16, which only a GPU can do; go on"):
         training_arguments(recipe, tmp_path, False, "fp16")

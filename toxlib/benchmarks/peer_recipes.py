@@ -65,8 +65,9 @@ class Rows:
         return cls(**(values | arrays))
 
 
-Measured = tuple[float, float, np.ndarray]
-"""The seconds of training and of scoring, and the scores of the other comments, (N, L)."""
+Measured = tuple[float, float, np.ndarray, np.ndarray]
+"""The seconds of training and of scoring, the scores of the other comments, and their labels in
+the order of the scores, both (N, L)."""
 
 
 def train_ours(rows: Rows, folder: Path, overrides: str = QUICK) -> Measured:
@@ -79,7 +80,7 @@ def train_ours(rows: Rows, folder: Path, overrides: str = QUICK) -> Measured:
     trained_at = time.perf_counter()
     how = prediction_values(recipe)
     scores = predict_probabilities(trained.model, trained.tokenizer, rows.texts, **how)
-    return trained_at - start, time.perf_counter() - trained_at, scores
+    return trained_at - start, time.perf_counter() - trained_at, scores, rows.labels
 
 
 def train_transformers(
@@ -116,8 +117,10 @@ def train_transformers(
     )
     trainer.train()
     trained_at = time.perf_counter()
-    scores = trainer.predict(encode(rows.texts, rows.labels)).predictions
-    return trained_at - start, time.perf_counter() - trained_at, scores
+    found = trainer.predict(encode(rows.texts, rows.labels))
+    seconds = trained_at - start, time.perf_counter() - trained_at
+    # With batches of similar length, Trainer returns the comments in another order.
+    return *seconds, found.predictions, found.label_ids
 
 
 def train_simpletransformers(rows: Rows, folder: Path) -> Measured:
@@ -151,7 +154,8 @@ def train_simpletransformers(rows: Rows, folder: Path) -> Measured:
     model.train_model(table)
     trained_at = time.perf_counter()
     _, scores = model.predict(rows.texts)
-    return trained_at - start, time.perf_counter() - trained_at, np.asarray(scores)
+    seconds = trained_at - start, time.perf_counter() - trained_at
+    return *seconds, np.asarray(scores), rows.labels
 
 
 def train_setfit(rows: Rows, folder: Path) -> Measured:
@@ -172,7 +176,7 @@ def train_setfit(rows: Rows, folder: Path) -> Measured:
     trainer.train()
     trained_at = time.perf_counter()
     scores = model.predict_proba(rows.texts, as_numpy=True)
-    return trained_at - start, time.perf_counter() - trained_at, scores
+    return trained_at - start, time.perf_counter() - trained_at, scores, rows.labels
 
 
 @dataclass(frozen=True)
@@ -219,11 +223,11 @@ def run_peer(name: str, folder: Path) -> dict:
     folder = folder.resolve()
     rows, peer = Rows.load(folder), PEERS[name]
     os.chdir(folder)  # some libraries write to the current folder
-    training, scoring, scores = peer.run(rows, folder)
+    training, scoring, scores, labels = peer.run(rows, folder)
     return {
         "train_comments_per_second": len(rows.train_texts) / training,
         "score_comments_per_second": len(rows.texts) / scoring,
-        "auc": mean_columnwise_auc(rows.labels, scores),
+        "auc": mean_columnwise_auc(labels, scores),
         "settings": peer.settings,
         "version": f"{peer.package} {importlib.metadata.version(peer.package)}",
     }

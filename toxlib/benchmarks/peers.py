@@ -20,6 +20,7 @@ from toxlib.benchmarks import peer_recipes
 from toxlib.benchmarks.peer_recipes import PEERS, Rows
 from toxlib.benchmarks.speed import describe_machine
 from toxlib.data import kaggle, text
+from toxlib.errors import show
 from toxlib.progress import progress
 from toxlib.runs.run import set_up_display
 
@@ -84,7 +85,8 @@ def measure(name: str, rows: Rows, folder: Path) -> dict:
     done = subprocess.run(command, capture_output=True, text=True, env=os.environ | OFFLINE)
     files.remove(folder)
     if done.returncode:
-        return {"left_out": f"failed: {['no message', *done.stderr.splitlines()][-1]}"}
+        last = show(["no message", *done.stderr.splitlines()][-1])
+        return {"left_out": f"failed with exit status {done.returncode}: {last}"}
     return json.loads(done.stdout.splitlines()[-1])
 
 

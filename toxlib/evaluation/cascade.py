@@ -31,13 +31,13 @@ class Cascade:
         """Return which comments skip the costly model, (n,), by the cheap one's scores, (n, L)."""
         return to_logits(cheap).max(axis=1) < self.threshold
 
-    def replace(self, cheap: np.ndarray) -> np.ndarray:
+    def to_costly_scale(self, cheap: np.ndarray) -> np.ndarray:
         """Return the scores of comments that skip the costly model, (n, L) → (n, L)."""
         return expit(to_logits(cheap) * self.slope + self.intercept)
 
     def merge(self, cheap: np.ndarray, costly: np.ndarray) -> np.ndarray:
         """Return the scores, (n, L), of comments that both models have scored."""
-        return np.where(self.skips(cheap)[:, None], self.replace(cheap), costly)
+        return np.where(self.skips(cheap)[:, None], self.to_costly_scale(cheap), costly)
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,4 @@
-"""The classifier with padding kept and attention as one masked square: a graph of plain products.
+"""The classifier as a fixed graph: padding is computed, and attention is one masked square.
 
 `model.py` computes hardly any padding, which takes steps that depend on the texts. A program that
 runs a fixed graph, such as ONNX Runtime, cannot take them. The module here has no such step. It

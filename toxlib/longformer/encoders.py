@@ -5,6 +5,7 @@ parameters and the saved files stay transformers' own, and the results are the s
 `families.py` says how each family of encoders names its modules.
 """
 
+from collections.abc import Callable
 from functools import partial
 
 import torch
@@ -17,12 +18,6 @@ from toxlib.longformer.dropout import use_cheap_dropout
 from toxlib.longformer.families import ADAPTERS, Bert
 from toxlib.longformer.positions import COUNTS_POSITIONS_FROM_PADDING
 from toxlib.longformer.unpad import Layout, attend_in_blocks, layout_for
-
-NEEDS_UPSTREAM = (
-    "inputs_embeds", "output_attentions", "output_hidden_states", "encoder_hidden_states",
-    "past_key_values",
-)  # fmt: skip
-"""Arguments with which a call runs transformers' own forward pass."""
 
 
 def unpad_encoder(model: PreTrainedModel) -> PreTrainedModel:
@@ -52,23 +47,21 @@ def unpad_encoder(model: PreTrainedModel) -> PreTrainedModel:
 
 
 def _forward(
-    upstream: partial,
+    upstream: Callable,
     adapter: Bert,
     input_ids: Tensor | None = None,
     attention_mask: Tensor | None = None,
+    *others: object,
     **values: object,
 ) -> BaseModelOutputWithPooling:
-    """Return the last hidden states of each comment's first token, (B, 1, C), or of all tokens.
+    """Return the last hidden states that the classifier reads.
 
-    That is what a classifier reads: all tokens, (B, T, C), if it takes their mean.
+    They are those of each comment's first token, (B, 1, C); or of all tokens, (B, T, C), for a
+    classifier that takes the mean. Upstream's are returned if a call needs upstream's code.
     """
     encoder, config = adapter.encoder, adapter.config
-    wants_more = any(
-        values.get(name) is not None and values[name] is not False for name in NEEDS_UPSTREAM
-    )
-    wants_more = wants_more or config.output_attentions or config.output_hidden_states
-    if encoder.use_upstream or input_ids is None or wants_more:
-        return upstream(input_ids=input_ids, attention_mask=attention_mask, **values)
+    if encoder.use_upstream or input_ids is None or others or _needs_upstream(adapter, values):
+        return upstream(input_ids, attention_mask, *others, **values)
     mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
     types, positions = values.get("token_type_ids"), values.get("position_ids")
     types = torch.zeros_like(input_ids) if types is None else types
@@ -82,6 +75,13 @@ def _forward(
     hidden = hidden[layout.batch_order, None] if first_only else layout.pad(hidden, mask.shape)
     pooler = getattr(encoder, "pooler", None)
     return BaseModelOutputWithPooling(hidden, pooler and pooler(hidden))
+
+
+def _needs_upstream(adapter: Bert, values: dict[str, object]) -> bool:
+    given = [values.get(name) for name in adapter.needs_upstream]
+    config = adapter.config
+    is_given = any(value is not None and value is not False for value in given)
+    return is_given or config.output_attentions or config.output_hidden_states
 
 
 def _run_layers(adapter: Bert, hidden: Tensor, layout: Layout, first_only: bool) -> Tensor:

@@ -27,6 +27,12 @@ for the block, and the dropout of attention weights → the attention output, (S
 class Bert:
     """The adapter of BERT, RoBERTa, XLM-RoBERTa, CamemBERT and ELECTRA."""
 
+    needs_upstream: tuple[str, ...] = (
+        "inputs_embeds", "output_attentions", "output_hidden_states", "encoder_hidden_states",
+        "past_key_values",
+    )  # fmt: skip
+    """Arguments with which a call runs transformers' own forward pass."""
+
     def __init__(self, encoder: PreTrainedModel):
         self.encoder, self.config = encoder, encoder.config
 
@@ -201,6 +207,8 @@ class DebertaV2(Bert):
 
 class ModernBert(Bert):
     """The adapter of ModernBERT: rotary positions, windows in most layers, norms in front."""
+
+    needs_upstream = (*Bert.needs_upstream, "position_ids")
 
     def fits(self) -> bool:
         return True

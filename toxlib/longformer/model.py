@@ -163,7 +163,7 @@ def _compute_layer(
         output = _local_attention(layer, hidden, layout, reach)
         if len(layout.global_positions):
             of_globals = _global_attention(layer, hidden, layout)
-            output = output.index_copy(0, layout.global_positions, of_globals)
+            output = output.index_copy(0, layout.global_positions, of_globals.to(output.dtype))
         if first_only:
             output, hidden = output[layout.first], hidden[layout.first]
     return layer.ff_chunk(layer.attention.output(output, hidden))

@@ -141,6 +141,7 @@ def attend_in_blocks(
         query: (U, C), or one row for each global token, (P, C), if only they have queries.
         key, value: (U, C).
     """
+    dtype = query.dtype
     with torch.autocast("cpu", enabled=False):  # it would convert back to bf16
         query, key, value = (
             fp32_on_cpu(x).unflatten(-1, (heads, -1)) for x in (query, key, value)
@@ -151,7 +152,7 @@ def attend_in_blocks(
         for attend, *inputs in zip(functions, *parts, strict=True):
             output = attend(*(x.transpose(1, 2) for x in inputs))  # → (S, H, T, D)
             outputs.append(output.transpose(1, 2).flatten(0, 1).flatten(1))  # → (S*T, C)
-    return torch.cat(outputs)
+    return torch.cat(outputs).to(dtype)
 
 
 def fp32_on_cpu(x: Tensor) -> Tensor:

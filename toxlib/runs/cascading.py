@@ -72,8 +72,8 @@ def _cost(labels: np.ndarray, own: np.ndarray, fitted: CrossFitted, most_lost: f
     share, threshold = fitted.skipped.mean(), expit(fitted.final.threshold)
     return (
         f"cascade {most_lost:g}: comments skip the encoder if the linear models score no label "
-        f"above {threshold:.3f}; so do {share:.0%} of {len(labels)} held-out comments, and AUC "
-        f"falls by {lost} from {auc:.4f}"
+        f"above {threshold:.3f}; with thresholds chosen on other rows, {share:.0%} of "
+        f"{len(labels)} held-out comments do, and AUC falls by {lost} from {auc:.4f}"
     )
 
 

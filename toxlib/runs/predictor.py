@@ -227,7 +227,7 @@ class _Models:
         if self.cascade is None:
             return {OWN: self._encode(texts, bar), **linear}
         cheap = average(linear.values())
-        skips, own = self.cascade.skips(cheap), self.cascade.replace(cheap)
+        skips, own = self.cascade.skips(cheap), self.cascade.to_costly_scale(cheap)
         own[~skips] = self._encode([texts[row] for row in np.flatnonzero(~skips)], bar)
         self.skipped = int(skips.sum())
         bar.update(self.skipped * len(self.encoders))

@@ -6,7 +6,7 @@ recipe and one set of files. Later notebooks reopen the folder and read the reci
 
 import shutil
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, field, replace
+from dataclasses import asdict, dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -55,12 +55,14 @@ class Run:
 
         So a run that goes on elsewhere keeps its precision, even where another one is faster.
         """
-        return replace(self.recipe, precision=self.machine["precision"])
+        # A run from before the choice was recorded has the recipe's own precision.
+        return change(self.recipe, {"precision": self.machine.get("precision", "auto")})
 
     @property
     def machine(self) -> dict[str, object]:
         """What run.json says about the machine on which the folder was claimed."""
-        return read_record(self.folder)["machine"]
+        found = read_record(self.folder).get("machine")
+        return found if isinstance(found, dict) else {}
 
     @property
     def validation_labels(self) -> np.ndarray:

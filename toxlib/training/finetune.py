@@ -119,8 +119,8 @@ def training_arguments(
     strategy = "epoch" if choose_epoch else "no"
     device = default_device()
     if precision == "fp16" and device.type == "cpu":
-        remedy = "choose another run folder, with precision=auto or fp32"
-        raise InputError(f"precision=fp16: only a GPU can train in it; {remedy}")
+        remedy = "go on on a GPU, or choose another run folder with precision=auto or fp32"
+        raise InputError(f"this run trains in fp16, which only a GPU can do; {remedy}")
     arguments = TrainingArguments(
         output_dir=str(work_dir / "checkpoints"),
         use_cpu=device.type == "cpu",  # Trainer refuses bf16 on a CPU without it

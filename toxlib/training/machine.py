@@ -36,7 +36,7 @@ def this_process() -> PartialState:
 def describe_machine() -> dict[str, str | int]:
     """Return what, besides the precision, can change the last digits of a run's results."""
     return {
-        "device": device_name() if default_device().type == "cuda" else "CPU",
+        "device": device_name(),
         "threads": torch.get_num_threads(),
         "cpu_capability": torch.backends.cpu.get_cpu_capability(),
         "system": platform.platform(terse=True),

@@ -25,14 +25,14 @@ SECONDS = 0.05
 DTYPES = {"fp32": torch.float32, "bf16": torch.bfloat16, "fp16": torch.float16}
 
 
-def choose(rates: dict[str, float]) -> str:
+def choose(measured: dict[str, float]) -> str:
     """Return the precision to compute in, given the rate of each one in any unit.
 
     >>> choose({"fp32": 100, "bf16": 109}), choose({"fp32": 100, "bf16": 111})
     ('fp32', 'bf16')
     """
-    fastest = max(rates, key=rates.get)
-    return fastest if rates[fastest] > MARGIN * rates["fp32"] else "fp32"
+    fastest = max(measured, key=measured.get)
+    return fastest if measured[fastest] > MARGIN * measured["fp32"] else "fp32"
 
 
 def resolve(precision: str, width: int) -> str:
@@ -57,7 +57,7 @@ def rates(width: int) -> dict[str, float]:
     if _is_whole(kept.get(key)):
         return kept[key]
     measured = measure_rates(width)
-    with contextlib.suppress(OSError):
+    with contextlib.suppress(OSError, InputError):
         files.write_json(path, kept | {key: measured})
     return measured
 
@@ -69,9 +69,10 @@ def measure_rates(width: int) -> dict[str, float]:
     CPU-seconds of one thread, so that other programs hardly change them.
     """
     clock = time.perf_counter if default_device().type == "cuda" else time.thread_time
-    passes = {name: _Pass(width, DTYPES[name]) for name in _candidates()}
-    seconds = {name: [] for name in passes}
-    with threads(1):
+    seconds = {name: [] for name in _candidates()}
+    # The caller may be in inference mode, in which nothing has a gradient.
+    with torch.inference_mode(False), torch.enable_grad(), threads(1):
+        passes = {name: _Pass(width, DTYPES[name]) for name in seconds}
         for one in passes.values():
             one()  # the first pass of a process is slower
         while min(map(sum, seconds.values())) < SECONDS or len(seconds["fp32"]) < 3:
@@ -79,7 +80,10 @@ def measure_rates(width: int) -> dict[str, float]:
                 start = clock()
                 one()
                 seconds[name].append(clock() - start)
-    return {name: passes["fp32"].operations / min(s) / 1e9 for name, s in seconds.items()}
+            if max(map(min, seconds.values())) > 2 * min(seconds["fp32"]):
+                break  # a processor that emulates bf16 needs a second for each pass
+    operations = passes["fp32"].operations
+    return {name: round(operations / min(s) / 1e9, 1) for name, s in seconds.items()}
 
 
 class _Pass:
@@ -108,8 +112,8 @@ def _candidates() -> list[str]:
 
 
 def _path() -> Path:
-    cache = os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache"
-    return Path(cache) / "toxlib" / "precision.json"
+    cache = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '')}/.cache"
+    return Path(cache, "toxlib", "precision.json")
 
 
 def _read(path: Path) -> dict:
