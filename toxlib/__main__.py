@@ -140,8 +140,8 @@ def predict(arguments: argparse.Namespace) -> None:
 
     set_up_display()
     skip, unique_ids = arguments.on_error == "skip", not arguments.unchecked_ids
-    cascade = None if arguments.cascade is None else read_most_lost(arguments.cascade)
-    options = Options(arguments.calibrated, arguments.decide, skip, unique_ids, cascade)
+    most_lost = None if arguments.cascade is None else read_most_lost(arguments.cascade)
+    options = Options(arguments.calibrated, arguments.decide, skip, unique_ids, most_lost)
     how = options, arguments.engine, arguments.actors
     score_files(arguments.run, arguments.files, arguments.output, *how)
 

@@ -38,7 +38,8 @@ class Bert:
 
     def fits(self) -> bool:
         """Return whether the adapter knows all parts that this encoder has."""
-        return not (self.config.is_decoder or self.config.add_cross_attention)
+        unknown = "is_decoder", "add_cross_attention"
+        return not any(getattr(self.config, name, False) for name in unknown)
 
     @property
     def layers(self) -> nn.ModuleList:
@@ -91,9 +92,6 @@ class Bert:
 class DistilBert(Bert):
     """The adapter of DistilBERT, which has no token types."""
 
-    def fits(self) -> bool:
-        return True
-
     @property
     def layers(self) -> nn.ModuleList:
         return self.encoder.transformer.layer
@@ -116,9 +114,6 @@ class DistilBert(Bert):
 
 class MPNet(Bert):
     """The adapter of MPNet, whose scores have a bias for the distance of two tokens."""
-
-    def fits(self) -> bool:
-        return True
 
     def embed(self, ids: Tensor, types: Tensor, positions: Tensor) -> Tensor:
         return self.encoder.embeddings(input_ids=ids, position_ids=positions)
@@ -209,9 +204,6 @@ class ModernBert(Bert):
     """The adapter of ModernBERT: rotary positions, windows in most layers, norms in front."""
 
     needs_upstream = (*Bert.needs_upstream, "position_ids")
-
-    def fits(self) -> bool:
-        return True
 
     @property
     def layers(self) -> nn.ModuleList:

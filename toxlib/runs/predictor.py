@@ -73,7 +73,7 @@ def digest(folder: Path, options: Options) -> str:
     runs = [folder, *dict.fromkeys(folder / member["run"] for member in members.values())]
     names = {WEIGHTS_FILE: members, CALIBRATION: options.calibrated, THRESHOLDS: options.decide}
     content = [files.read_json(folder / n, FITTED_BY[n]) for n, wanted in names.items() if wanted]
-    if options.cascade is not None:  # it is chosen by the labels
+    if options.most_lost is not None:  # it is chosen by the labels
         content.append(record["data_sha256"])
     for run in runs:
         recipe = read_record(run)["recipe"]

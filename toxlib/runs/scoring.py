@@ -46,7 +46,7 @@ def score_files(
     else:
         files.check_output(output, paths[0])  # before the models are loaded
         with _readable(paths[0]) as path:
-            load(run, options.cascade).predict_file(path, output, options)
+            load(run, options.most_lost).predict_file(path, output, options)
 
 
 def _check_folder(paths: list[Path], folder: Path) -> None:
@@ -80,7 +80,7 @@ def _score_to_folder(
     folder, run = output.resolve(), run.resolve()
     recipe = read_record(run)["recipe"]
     columns = recipe.id_column, recipe.text_column
-    cascade = None if options.cascade is None else fit_cascade(run, options.cascade)
+    cascade = None if options.most_lost is None else fit_cascade(run, options.most_lost)
     paths = [path.absolute() for path in paths]
     job = Job(run, paths, folder, columns, options, SHARD_ROWS, cascade)
     known = digest(run, options)

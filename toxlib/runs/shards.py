@@ -45,7 +45,7 @@ class Options:
     decide: bool = False
     skip: bool = False  # leave out broken rows and files, instead of stopping
     unique_ids: bool = True  # look for repeated ids
-    cascade: float | None = None  # the loss of AUC for which rows may skip the encoder
+    most_lost: float | None = None  # the loss of AUC for which rows may skip the encoder
 
 
 @dataclass(frozen=True)
