@@ -17,10 +17,16 @@ from transformers import (
     BertConfig,
     BertModel,
     BertTokenizerFast,
+    DebertaV2Config,
+    DebertaV2Model,
     DistilBertConfig,
     DistilBertModel,
     LongformerConfig,
     LongformerModel,
+    ModernBertConfig,
+    ModernBertModel,
+    MPNetConfig,
+    MPNetModel,
     RobertaConfig,
     RobertaModel,
     logging,
@@ -42,6 +48,8 @@ HOSTILE_LABELS = {
     "threat": "<b>$threat$",
     "insult": "\x1b[31m\u202e<img src=x onerror=\"document.title='ran'\">\\(x\\)" + "long" * 500,
 }
+MODERNBERT_IDS = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 1)
+"""ModernBERT's own ids lie outside the tiny vocabulary."""
 logging.set_verbosity_error()
 
 
@@ -109,6 +117,24 @@ def checkpoints(tmp_path_factory, tokenizer) -> dict[str, Path]:
             DistilBertConfig(
                 dim=32, n_layers=2, n_heads=2, hidden_dim=64, vocab_size=600, pad_token_id=0
             )
+        ),
+        "mpnet": MPNetModel(MPNetConfig(**SIZE, max_position_embeddings=514, pad_token_id=0)),
+        "deberta-v3": DebertaV2Model(
+            DebertaV2Config(
+                **SIZE,
+                max_position_embeddings=512,
+                pad_token_id=0,
+                relative_attention=True,
+                position_buckets=16,
+                pos_att_type=["p2c", "c2p"],
+                norm_rel_ebd="layer_norm",
+                share_att_key=True,
+                position_biased_input=False,
+                type_vocab_size=0,
+            )
+        ),
+        "modernbert": ModernBertModel(
+            ModernBertConfig(**SIZE, local_attention=16, pad_token_id=0, **MODERNBERT_IDS)
         ),
         "longformer": LongformerModel(
             LongformerConfig(

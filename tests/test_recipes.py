@@ -89,6 +89,6 @@ def test_recipes_on_the_command_line(capsys):
     assert all(f"{name}=" in told for name in FIELDS)
     assert "folds=1  [≥ 1 and ≤ 10]" in told
     assert main(["recipes", "gold"]) == 0
-    assert "gold-longformer" in capsys.readouterr().out
+    assert "gold-modernbert" in capsys.readouterr().out
     assert main(["recipes", "quik"]) == 2
     assert "did you mean quick" in capsys.readouterr().err

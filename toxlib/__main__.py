@@ -167,9 +167,15 @@ def bench(arguments: argparse.Namespace) -> None:
 
 def ablate(arguments: argparse.Namespace) -> None:
     """Measure what each choice of a recipe is worth; see `toxlib.benchmarks.ablation`."""
-    from toxlib.benchmarks.ablation import run_ablation
+    from toxlib.benchmarks.ablation import ablate, run_ablation
+    from toxlib.benchmarks.learning_curve import learning_curve
 
-    run_ablation(arguments.data_dir, arguments.output, arguments.seeds, arguments.jobs)
+    where = arguments.data_dir, arguments.output
+    if arguments.curve:
+        run_ablation(*where, learning_curve, jobs=arguments.jobs)
+    else:
+        how = {"only": arguments.only, "seeds": arguments.seeds, "jobs": arguments.jobs}
+        run_ablation(*where, ablate, **how)
 
 
 def _add_predict(added: argparse.ArgumentParser) -> None:
@@ -269,6 +275,10 @@ def _parser() -> argparse.ArgumentParser:
     help = "instead, other libraries, with their scores after one epoch"
     other.add_argument("--peers", action="store_true", help=help)
     added = add("ablate", ablate, "measure what each recipe value adds (hours)", "data", "output")
+    help = "train these changes only, and what they are compared with"
+    added.add_argument("--only", nargs="+", metavar="CHANGE", default=(), help=help)
+    help = "instead, the scores by number of training comments"
+    added.add_argument("--curve", action="store_true", help=help)
     added.add_argument("--seeds", type=_positive, default=3, help="seeds per change (default: 3)")
     added.add_argument("--jobs", type=_positive, default=1, help="trainings at the same time")
     return parser

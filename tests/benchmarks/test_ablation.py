@@ -2,53 +2,73 @@ import numpy as np
 import pytest
 
 from toxlib.benchmarks import ablation
+from toxlib.data.duplicates import near_duplicate_groups
 from toxlib.errors import InputError
 from toxlib.evaluation import metrics
 from toxlib.recipes import get_recipe
 
 
-def test_each_change_is_compared_with_its_reference(small_dir, checkpoints, tmp_path, monkeypatch):
-    tiny = f"checkpoint={checkpoints['bert']} lengthen_to=64 max_length=32 epochs=1 batch_size=32"
-    monkeypatch.setattr(ablation, "BASELINE", tiny)
+@pytest.fixture
+def tiny(checkpoints, monkeypatch):
+    """Shrink every training, and try two changes, the second one on top of the first."""
+    values = f"checkpoint={checkpoints['bert']} lengthen_to=64 max_length=32 epochs=1 folds=1"
+    monkeypatch.setattr(ablation, "SHORTER", f"{values} batch_size=32")
     changes = {
-        "slower": ("baseline", "learning_rate=1e-5"),
-        "slower, cls4": ("slower", "head=cls4"),
+        "slower": ("minilm", "learning_rate=1e-5"),
+        "slower, taught": ("slower", "teacher=slower"),
     }
     monkeypatch.setattr(ablation, "CHANGES", changes)
-    monkeypatch.setattr(ablation, "LONG", 20)
+
+
+def test_each_change_is_compared_with_its_reference(tiny, small_dir, tmp_path, monkeypatch):
     table = ablation.ablate(small_dir, tmp_path, seeds=2)
-    assert list(table.index) == ["baseline", "slower", "slower, cls4"]
-    assert list(table["reference"][1:]) == ["baseline", "slower"]
-    assert "[" in table.loc["slower", "pooled AUC difference over 20 tokens"]
-    rows = ablation.read_rows(small_dir)
-    labels, differences = rows.held_out_labels, []
+    assert list(table.index) == ["minilm", "slower", "slower, taught"]
+    assert list(table["reference"][1:]) == ["minilm", "slower"]
+    labels, differences = ablation.read_rows(small_dir).judged[1], []
     for seed in range(2):
-        saved = [np.load(tmp_path / f"{name}-{seed}.npz")["probabilities"] for name in changes]
+        names = "slower", "slower, taught"
+        saved = [np.load(ablation.path_of(tmp_path, n, seed))["judged"] for n in names]
         assert saved[0].shape == labels.shape
         aucs = [metrics.mean_columnwise_auc(labels, p) for p in saved]
         differences.append(aucs[1] - aucs[0])
-    assert table.loc["slower, cls4", "per seed"] == " ".join(f"{d:+.4f}" for d in differences)
-    estimate = table.loc["slower, cls4", "AUC difference"].split()[0]
+    assert any(differences)
+    assert table.loc["slower, taught", "per seed"] == " ".join(f"{d:+.4f}" for d in differences)
+    estimate = table.loc["slower, taught", "AUC difference"].split()[0]
     assert float(estimate) == pytest.approx(np.mean(differences), abs=6e-5)
-    first, second = (np.load(tmp_path / f"slower-{seed}.npz") for seed in range(2))
-    assert not np.array_equal(first["probabilities"], second["probabilities"])
-    monkeypatch.setattr(ablation, "LONG", 10_000)
-    before = (tmp_path / "slower-0.npz").stat().st_mtime_ns
-    table = ablation.ablate(small_dir, tmp_path, seeds=2)
-    assert (tmp_path / "slower-0.npz").stat().st_mtime_ns == before
-    column = "pooled AUC difference over 10000 tokens"
-    assert table.loc["slower", column] == "no comment is so long"
-    monkeypatch.setattr(ablation, "CHANGES", {"slower": ("baseline", "learning_rate=1e-6")})
+    first, second = (np.load(ablation.path_of(tmp_path, "slower", seed)) for seed in range(2))
+    assert not np.array_equal(first["judged"], second["judged"])
+    before = ablation.path_of(tmp_path, "slower", 0).stat().st_mtime_ns
+    ablation.ablate(small_dir, tmp_path, seeds=2)
+    assert ablation.path_of(tmp_path, "slower", 0).stat().st_mtime_ns == before
+    monkeypatch.setattr(ablation, "CHANGES", {"slower": ("minilm", "learning_rate=1e-6")})
     with pytest.raises(InputError, match="made from other data or another recipe"):
         ablation.ablate(small_dir, tmp_path, seeds=2)
 
 
-def test_no_comment_is_on_both_sides(small_dir):
+def test_a_change_is_trained_after_its_references(tiny, small_dir, tmp_path):
+    table = ablation.ablate(small_dir, tmp_path, ["slower"], seeds=1)
+    assert list(table.index) == ["minilm", "slower"]
+    table = ablation.ablate(small_dir, tmp_path, ["slower, taught"], seeds=2)
+    assert table["seeds"].tolist() == [2, 2, 2]
+    with pytest.raises(InputError, match="unknown change 'faster': choose one of slower, slower,"):
+        ablation.ablate(small_dir, tmp_path, ["faster"])
+
+
+def test_similar_comments_are_in_the_same_block(real_rows):
+    rows = ablation.read_rows(real_rows)
+    groups = near_duplicate_groups(rows.texts.tolist())
+    for group in np.unique(groups[np.bincount(groups)[groups] > 1]):
+        assert len(set(rows.block[groups == group])) == 1
+
+
+def test_the_blocks_have_their_roles_and_no_row_has_two(small_dir):
     rows = ablation.read_rows(small_dir)
-    texts, labels = rows.training
-    assert len(texts) + len(rows.held_out_texts) == 240
-    assert len(labels) == len(texts)
-    assert not set(texts) & set(rows.held_out_texts)
+    judged, training, hidden = rows.judged[0], rows.training(3)[0], rows.unlabelled(3)
+    assert len(rows.training(11)[0]) + len(judged) == 240
+    assert not set(judged) & set(rows.training(11)[0])
+    assert not set(training) & set(hidden)
+    assert set(hidden) < set(rows.training(6)[0])
+    assert len(hidden) == pytest.approx(len(training), rel=0.3)
 
 
 def test_a_file_for_a_folder_is_refused(small_dir, tmp_path):
@@ -57,8 +77,7 @@ def test_a_file_for_a_folder_is_refused(small_dir, tmp_path):
         ablation.ablate(small_dir, tmp_path / "file")
 
 
-def test_the_change_called_minilm_is_the_recipe():
+def test_the_reference_is_the_recipe_but_for_the_length():
     measured, used = ablation.recipe_for("minilm", 42), get_recipe("minilm")
-    keys = ("head", "head_lr_multiplier", "learning_rate", "layer_decay", "epochs", "max_length")
-    for key in keys:
+    for key in ("head", "head_lr_multiplier", "learning_rate", "layer_decay", "epochs", "seed"):
         assert getattr(measured, key) == getattr(used, key)

@@ -15,10 +15,11 @@ from toxlib.training.linear import LINEAR
 MINE = 1
 
 
-def _run(data_dir, folder, checkpoint, split=None):
+def _run(data_dir, folder, checkpoint, split=None, teacher=""):
     overrides = f"checkpoint={checkpoint} lengthen_to=32 attention_window=64 head=cls4"
     overrides += " max_length=32 epochs=1 batch_size=32 folds=3 layer_decay=0.8"
     overrides += " head_lr_multiplier=10 learning_rate=1e-3"
+    overrides += f" teacher='{teacher}'" if teacher else ""
     run = toxlib.open_run("quick", str(data_dir), str(folder), overrides)
     # Strata follow the labels, so the second run must be given the first run's split.
     run.claim(split)
@@ -70,6 +71,31 @@ def test_the_other_folds_do_learn_from_these_labels(before_and_after):
         first, second = (_applied(run, fold) for run in before_and_after)
         for name, values in first.items():
             assert not np.array_equal(values, second[name]), (fold, name)
+
+
+@pytest.fixture(scope="module")
+def students(before_and_after):
+    """Train on the test comments as well, with the scores of a blend of each run as labels."""
+    trained = []
+    for run in before_and_after:
+        folder = run.folder.with_name(f"{run.folder.name}-teacher")
+        blend, members = blending.open_blend([str(run.folder)], str(folder))
+        blending.write_blend(blend, members, blending.blend_parts(run.validation_labels, members))
+        trained.append(
+            _run(run.data_dir, folder / "student", run.recipe.checkpoint, run.split, folder)
+        )
+    return trained
+
+
+def test_pseudo_labels_know_nothing_of_the_fold_that_learns_from_them(students):
+    first, second = (folds.training_examples(run, MINE) for run in students)
+    assert len(first.texts) > len(folds.train_rows(students[0], MINE)[0])
+    assert np.array_equal(first.labels, second.labels)
+    first, second = (_applied(run, MINE) for run in students)
+    for name, values in first.items():
+        assert np.array_equal(values, second[name]), name
+    others = [folds.training_examples(run, MINE - 1).labels for run in students]
+    assert not np.array_equal(*others)
 
 
 def test_a_finished_fold_is_not_trained_again(before_and_after, capsys):

@@ -18,6 +18,7 @@ import torch
 
 from toxlib.data import kaggle, splits, text, tokens
 from toxlib.data.duplicates import duplicate_groups
+from toxlib.data.examples import Examples
 from toxlib.evaluation.intervals import paired_bootstrap
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.recipes import Recipe, get_recipe
@@ -65,7 +66,8 @@ def train(arm: str, rows: tuple, fold: int, folder: Path) -> None:
     recipe = get_recipe("quick", f"{values} seed={fold}")
     start = time.process_time()
     names, work = [str(j) for j in range(labels.shape[1])], folder / f"work-{arm}-{fold}"
-    trained = finetune(recipe, names, (texts[chosen].tolist(), labels[chosen]), None, work)
+    examples = Examples(texts[chosen].tolist(), labels[chosen])
+    trained = finetune(recipe, names, examples, None, work)
     if arm == "base":
         checkpoints.save_trained(trained.model, trained.tokenizer, base)
     seconds, held_out = time.process_time() - start, (half == fold) & is_long

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.progress import format_seconds
@@ -29,7 +30,8 @@ def _recipe(folder, overrides=""):
 
 
 def _train(recipe, folder, rows=64, held_out=64):
-    training, validation = (TEXTS[:rows], TRUTH[:rows]), (TEXTS[-held_out:], TRUTH[-held_out:])
+    training = Examples(TEXTS[:rows], TRUTH[:rows])
+    validation = Examples(TEXTS[-held_out:], TRUTH[-held_out:])
     return finetune.finetune(recipe, LABELS, training, validation, folder)
 
 
@@ -71,7 +73,7 @@ def test_overfits_eight_comments(checkpoints, tmp_path):
 def test_prediction_of_time_changes_nothing(checkpoints, tmp_path):
     recipe = _recipe(checkpoints["bert"])
     classifier, tokenizer = loading.load_classifier(recipe, LABELS)
-    data = tokens.tokenize(TEXTS, tokenizer, tmp_path / "t.arrow", TRUTH)
+    data = tokens.tokenize(Examples(TEXTS, TRUTH), tokenizer, tmp_path / "t.arrow")
     trainer = finetune.make_trainer(classifier, tokenizer, data, data, recipe, tmp_path / "w")
     before, state = copy.deepcopy(classifier.state_dict()), torch.get_rng_state()
     assert finetune.predict_seconds(trainer) > 0

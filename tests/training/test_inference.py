@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints as loading
@@ -31,7 +32,7 @@ def test_tokens_are_cut_counted_and_mapped_from_disk(tokenizer, tmp_path):
     texts = ["thanks " * 100, "", "NA"]
     labels = np.array([[1, 0], [0, 1], [0, 0]])
     tokenizer.model_max_length = 16
-    data = tokens.tokenize(texts, tokenizer, tmp_path / "t.arrow", labels)
+    data = tokens.tokenize(Examples(texts, labels), tokenizer, tmp_path / "t.arrow")
     assert data["length"] == [len(ids) for ids in data["input_ids"]]
     assert max(data["length"]) == 16
     assert list(data["labels"]) == labels.tolist()
@@ -47,9 +48,10 @@ def test_texts_are_tokenised_batch_by_batch(tokenizer, tmp_path, monkeypatch):
 
     taken, texts = [], Texts(f"comment {n}" for n in range(25))
     labels, ids = np.arange(50).reshape(25, 2) % 2, [f"id {n}" for n in range(25)]
-    whole = tokens.tokenize(list(texts), tokenizer, tmp_path / "whole.arrow", labels, ids)
+    plain = Examples(list(texts), labels, ids)
+    whole = tokens.tokenize(plain, tokenizer, tmp_path / "whole.arrow")
     monkeypatch.setattr(tokens, "BATCH", 10)
-    data = tokens.tokenize(texts, tokenizer, tmp_path / "t.arrow", labels, ids)
+    data = tokens.tokenize(Examples(texts, labels, ids), tokenizer, tmp_path / "t.arrow")
     assert taken == [10, 10, 5]
     assert list(data) == list(whole)
     assert list(data["id"]) == ids

@@ -12,6 +12,7 @@ from torch.utils.data import DataLoader
 from transformers import Trainer, set_seed
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints as loading
@@ -109,7 +110,7 @@ def make_trainer(folder, checkpoint, negatives, has_label=HAS_LABEL):
     model, tokenizer = loading.load_classifier(recipe, ["a", "b"])
     texts = [f"{'idiot' if has else 'the railway ' * 9} {n}" for n, has in enumerate(has_label)]
     labels = np.stack([np.zeros_like(has_label), has_label], axis=1)
-    data = tokens.tokenize(texts, tokenizer, folder / "train.arrow", labels)
+    data = tokens.tokenize(Examples(texts, labels), tokenizer, folder / "train.arrow")
     return finetune.make_trainer(model, tokenizer, data, None, recipe, folder / "work")
 
 

@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 import torch
 
+from toxlib.data.examples import Examples
 from toxlib.recipes import get_recipe
 from toxlib.training.finetune import finetune
 from toxlib.training.machine import this_process
@@ -36,7 +37,7 @@ def train(kind: str, checkpoint: str, folder: Path) -> None:
     """Train with an evaluation after each epoch; each process keeps its weights and its log."""
     recipe = get_recipe("quick", f"checkpoint={checkpoint} {VALUES} {KINDS[kind]}")
     rows = (slice(0, COMMENTS), slice(COMMENTS, None))
-    data = [(TEXTS[part], TRUTH[part]) for part in rows]
+    data = [Examples(TEXTS[part], TRUTH[part]) for part in rows]
     trained = finetune(recipe, ["a", "b"], *data, folder / "work")
     result = {"weights": trained.model.state_dict(), "history": trained.history}
     torch.save(result | {"cost": trained.cost}, folder / f"{this_process().process_index}.pt")

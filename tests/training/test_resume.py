@@ -9,6 +9,7 @@ import torch
 from transformers import TrainerCallback
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints as loading
@@ -47,7 +48,7 @@ def trainer(recipe, folder, choose_epoch=True, callback=None):
     model, tokenizer = loading.load_classifier(recipe, LABELS)
     parts = {"train": slice(0, 64), "validation": slice(64, 96)}
     data = {
-        n: tokens.tokenize(TEXTS[s], tokenizer, folder / f"{n}.arrow", TRUTH[s], IDS[s])
+        n: tokens.tokenize(Examples(TEXTS[s], TRUTH[s], IDS[s]), tokenizer, folder / f"{n}.arrow")
         for n, s in parts.items()
     }
     validation = data["validation"] if choose_epoch else None

@@ -5,6 +5,7 @@ import pytest
 import torch
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints as loading
 from toxlib.training import finetune
@@ -24,7 +25,7 @@ def _trainer(folder, checkpoint, overrides=""):
     """A trainer, its classifier and a batch of 128 comments."""
     recipe = get_recipe("quick", f"checkpoint={checkpoint} precision=fp32 {EXACT} {overrides}")
     classifier, tokenizer = loading.load_classifier(recipe, LABELS)
-    data = tokens.tokenize(TEXTS, tokenizer, folder / "t.arrow", TRUTH)
+    data = tokens.tokenize(Examples(TEXTS, TRUTH), tokenizer, folder / "t.arrow")
     trainer = finetune.make_trainer(classifier, tokenizer, data, data, recipe, folder / "w")
     batch = trainer.data_collator(list(data.select_columns(["input_ids", "labels"])))
     return trainer, classifier.train(), batch

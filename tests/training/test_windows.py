@@ -12,6 +12,7 @@ from tokenizers.processors import TemplateProcessing
 from torch.nn import functional as F
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_log_loss
 from toxlib.recipes import get_recipe
@@ -82,9 +83,8 @@ def test_in_training_a_comment_has_few_windows(tokenizer, tmp_path, monkeypatch)
     monkeypatch.setattr(tokens, "MOST_TOKENS", 3 * LENGTH)
     tokenizer = copy.deepcopy(tokenizer)
     tokenizer.model_max_length = LENGTH
-    data = tokens.tokenize(
-        ["tram " * 500, "tram"], tokenizer, tmp_path / "t.arrow", TRUTH[:2], long_texts="windows"
-    )
+    examples = Examples(["tram " * 500, "tram"], TRUTH[:2])
+    data = tokens.tokenize(examples, tokenizer, tmp_path / "t.arrow", "windows")
     assert data["length"][0] <= 3 * LENGTH
     assert data["length"][1] == len(data["input_ids"][1])
 
@@ -101,9 +101,8 @@ def test_loss_and_gradients_are_those_of_the_largest_logits(checkpoints, tmp_pat
     expected_loss = F.binary_cross_entropy_with_logits(_reference(model, tokenizer), labels)
     expected_loss.backward()
     expected = {n: p.grad.clone() for n, p in model.named_parameters() if p.grad is not None}
-    data = tokens.tokenize(
-        TEXTS, tokenizer, tmp_path / "t.arrow", TRUTH, long_texts=recipe.long_texts
-    )
+    examples = Examples(TEXTS, TRUTH)
+    data = tokens.tokenize(examples, tokenizer, tmp_path / "t.arrow", recipe.long_texts)
     trainer = finetune.make_trainer(model, tokenizer, data, data, recipe, tmp_path / "w")
     batch = trainer.data_collator(list(data.select_columns(["input_ids", "labels"])))
     for budget in (10, 100, 10**6):
@@ -165,7 +164,7 @@ def test_forward_passes_stay_within_the_budget(checkpoints):
 
 def test_training_keeps_the_epoch_that_is_best_in_windows(checkpoints, tmp_path):
     recipe, *_ = _classifier(checkpoints["bert"], "learning_rate=1e-3 batch_size=8")
-    rows = TEXTS, TRUTH
+    rows = Examples(TEXTS, TRUTH)
     trained = finetune.finetune(recipe, LABELS, rows, rows, tmp_path)
     epochs = [entry for entry in trained.history if "eval_loss" in entry]
     best = max(epochs, key=lambda epoch: epoch["eval_mean_columnwise_auc"])

@@ -28,6 +28,7 @@ from transformers import (
 )
 
 from toxlib import files
+from toxlib.data.examples import Examples
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.recipes import get_recipe
 from toxlib.training.checkpoints import bundled_checkpoint
@@ -76,7 +77,8 @@ def train_ours(rows: Rows, folder: Path, overrides: str = QUICK) -> Measured:
     recipe = get_recipe("quick", [checkpoint, *overrides.split()])
     names = [f"label {n}" for n in range(rows.labels.shape[1])]
     start = time.perf_counter()
-    trained = finetune(recipe, names, (rows.train_texts, rows.train_labels), None, folder / "ours")
+    examples = Examples(rows.train_texts, rows.train_labels)
+    trained = finetune(recipe, names, examples, None, folder / "ours")
     trained_at = time.perf_counter()
     how = prediction_values(recipe)
     scores = predict_probabilities(trained.model, trained.tokenizer, rows.texts, **how)

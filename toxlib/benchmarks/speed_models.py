@@ -18,6 +18,7 @@ from transformers import (
 )
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.longformer.encoders import unpad_encoder
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 from toxlib.training.checkpoints import bundled_checkpoint
@@ -79,7 +80,7 @@ def choose_comments(
     tokenizer.model_max_length = TUTORIAL_LENGTH
     labels = np.random.default_rng(0).integers(0, 2, (len(texts), LABELS))
     start = time.perf_counter()
-    rows = tokens.tokenize(texts, tokenizer, folder / "bench.arrow", labels)
+    rows = tokens.tokenize(Examples(texts, labels), tokenizer, folder / "bench.arrow")
     tokenised = time.perf_counter() - start
     ranks = np.linspace(0, len(rows) - 1, COMMENTS).round().astype(int)
     chosen = np.argsort(rows["length"], kind="stable")[ranks]

@@ -6,6 +6,8 @@ import numpy as np
 import torch
 from transformers import PreTrainedModel
 
+PER_COMMENT = ("labels", "weight")
+"""Entries of a batch that have a row per comment, not a value per token."""
 # Padded tokens per forward pass. On a CPU they depend on whether the model computes padding.
 GPU_BUDGET = 16384  # training halves it when memory runs out
 CPU_BUDGET_PADDED = 1024  # the activations of a larger batch would not fit in the caches
@@ -42,13 +44,13 @@ def micro_batches(
 def take_rows(batch: dict[str, torch.Tensor], rows: np.ndarray) -> dict[str, torch.Tensor]:
     """Take some comments of a right-padded batch, without the columns where all have padding.
 
-    The batch has `attention_mask`, (B, T), and other tensors per token, and perhaps `labels`,
-    (B, L).
+    The batch has `attention_mask`, (B, T), and other tensors per token, and perhaps those of
+    `PER_COMMENT`: `labels`, (B, L), and `weight`, (B,).
     """
     index = torch.as_tensor(rows, device=batch["attention_mask"].device)
     longest = int(batch["attention_mask"][index].sum(dim=1).max())
-    ends = {name: None if name == "labels" else longest for name in batch}
-    return {name: values[index, : ends[name]] for name, values in batch.items()}
+    taken = {name: values[index] for name, values in batch.items()}
+    return {n: v if n in PER_COMMENT else v[:, :longest] for n, v in taken.items()}
 
 
 def batch_lengths(batch: dict[str, torch.Tensor]) -> list[int]:

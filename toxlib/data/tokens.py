@@ -10,6 +10,7 @@ from datasets.arrow_writer import ArrowWriter
 from transformers import PreTrainedTokenizerBase as Tokenizer
 
 from toxlib import files
+from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.progress import progress
 
@@ -20,22 +21,18 @@ MOST_TOKENS = 8192
 
 
 def tokenize(
-    texts: Sequence[str],
-    tokenizer: Tokenizer,
-    path: Path,
-    labels: np.ndarray,
-    ids: Sequence[str] | None = None,
-    long_texts: str = "truncate",
+    examples: Examples, tokenizer: Tokenizer, path: Path, long_texts: str = "truncate"
 ) -> Dataset:
-    """Tokenise N comments by `encode` into the Arrow file `path`.
+    """Tokenise N examples by `encode` into the Arrow file `path`.
 
     With long_texts="windows", a comment has at most `MOST_TOKENS` tokens in its windows, so that
     it fits in memory in training; of a longer comment, evenly spaced windows are kept.
 
-    The rows have `input_ids`, `length` (in tokens) and `labels`, (N, L), as floats, which binary
-    cross-entropy needs, and `id` if ids are given. They are mapped from the file, and the texts
-    are taken batch by batch, so that memory does not grow with N.
+    The rows have `input_ids`, `length` (in tokens), `labels`, (N, L), as floats, which binary
+    cross-entropy needs, and `id` and `weight` if the examples have them. They are mapped from the
+    file, and the texts are taken batch by batch, so that memory does not grow with N.
     """
+    texts = examples.texts
     with (
         progress(total=len(texts), description="Tokenise") as bar,
         files.replacing(path) as temporary,
@@ -44,9 +41,11 @@ def tokenize(
         for start in range(0, len(texts), BATCH):
             batch = slice(start, start + BATCH)
             encoded = encode(texts[batch], tokenizer, long_texts, most_tokens=MOST_TOKENS)
-            columns = {"labels": labels[batch].astype(np.float32), "input_ids": encoded}
-            if ids is not None:
-                columns["id"] = list(ids[batch])
+            columns = {"labels": examples.labels[batch].astype(np.float32), "input_ids": encoded}
+            if examples.ids is not None:
+                columns["id"] = list(examples.ids[batch])
+            if examples.weights is not None:
+                columns["weight"] = examples.weights[batch].astype(np.float32)
             writer.write_batch(columns | {"length": [len(row) for row in encoded]})
             bar.update(len(encoded))
         writer.finalize()

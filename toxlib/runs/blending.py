@@ -18,7 +18,7 @@ from toxlib.evaluation.parts import join, to_logits
 from toxlib.evaluation.weights import Blended, apply_weights, fit_part_weights
 from toxlib.recipes import Recipe
 from toxlib.runs.predictions import ALL, SET_ASIDE, TEST, VALIDATION, Predictions
-from toxlib.runs.run import Run, reopen_all, run_folder
+from toxlib.runs.run import Run, reopen, reopen_all, run_folder
 from toxlib.training.linear import LINEAR
 
 BLEND = "blend"
@@ -66,6 +66,14 @@ def open_blend(
     blend = Run(recipe, target, first.data_dir, first.is_sample, first.tables, sources)
     blend.claim(first.split)
     return blend, members
+
+
+def open_members(run: Run) -> Members:
+    """Return the predictions of each model of a finished blend."""
+    return {
+        name: reopen(run.folder / member["run"]).predictions(member["predictions"])
+        for name, member in run.members.items()
+    }
 
 
 def correlations(members: Members) -> pd.DataFrame:

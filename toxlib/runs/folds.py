@@ -20,11 +20,13 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from toxlib import files
+from toxlib.data.examples import Examples, join_examples
 from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.recipes import FIELDS, affects_training
 from toxlib.runs.lock import lock
 from toxlib.runs.predictions import OWN, TEST
+from toxlib.runs.pseudo_labels import pseudo_labelled
 from toxlib.runs.run import Run, set_up_display
 from toxlib.training import checkpoints, machine
 from toxlib.training.finetune import Finetuned, finetune
@@ -92,15 +94,19 @@ def train_rows(run: Run, fold: int) -> tuple[Sequence[str], np.ndarray]:
     return run.texts(rows), run.tables.labels[rows]
 
 
-def train_ids(run: Run, fold: int) -> pd.Series:
-    """Return the ids of the comments that the fold's model is trained on, (n,)."""
-    return run.tables.train_ids[run.split.trained_on(fold)]
+def training_examples(run: Run, fold: int) -> Examples:
+    """Return what a fold's encoder is trained on: its rows and, with a teacher, test rows."""
+    rows = run.split.trained_on(fold)
+    parts = [Examples(*train_rows(run, fold), ids=run.tables.train_ids[rows])]
+    if run.recipe.teacher:
+        parts.append(pseudo_labelled(run, fold))
+    return join_examples(parts)
 
 
-def validation_rows(run: Run, fold: int) -> tuple[Sequence[str], np.ndarray] | None:
-    """Return the comments and labels to choose the best epoch by; None if it is not chosen."""
+def validation_examples(run: Run, fold: int) -> Examples | None:
+    """Return the comments to choose the best epoch by; None if it is not chosen."""
     rows = run.split.held_out(fold)
-    return (run.texts(rows), run.tables.labels[rows]) if run.split.chooses_epoch else None
+    return Examples(run.texts(rows), run.tables.labels[rows]) if run.split.chooses_epoch else None
 
 
 def work_folder(run: Run, fold: int, processes: int) -> Path:
@@ -176,11 +182,10 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
     with machine.threads(threads):
         if not is_trained(run, fold):
             print(f"Fold {fold}: {run.split.trained_on(fold).sum()} comments", flush=True)
-            data = train_rows(run, fold), validation_rows(run, fold)
+            data = training_examples(run, fold), validation_examples(run, fold)
             with process.main_process_first():
                 work = work_folder(run, fold, process.num_processes)
-            ids = train_ids(run, fold)
-            trained = finetune(run.training_recipe, run.label_names, *data, work, ids)
+            trained = finetune(run.training_recipe, run.label_names, *data, work)
             if process.is_main_process:
                 keep_model(run, fold, trained, side_by_side)
             process.wait_for_everyone()
@@ -256,8 +261,15 @@ def _trained_by(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> dict:
     values = {key: v for key, v in asdict(run.recipe).items() if affects_training(key)}
     if OWN not in names:
         values = {key: values[key] for key in ("id_column", "text_column")}
-    rows = hashlib.sha256(np.packbits(run.split.trained_on(fold)).tobytes()).hexdigest()
-    return values | {"data": run.tables.sha256, "labels": run.label_names, "rows": rows}
+    rows = _digest(np.packbits(run.split.trained_on(fold)))
+    values |= {"data": run.tables.sha256, "labels": run.label_names, "rows": rows}
+    if OWN in names and run.recipe.teacher:
+        values["pseudo_labels"] = _digest(pseudo_labelled(run, fold).labels)
+    return values
+
+
+def _digest(array: np.ndarray) -> str:
+    return hashlib.sha256(np.ascontiguousarray(array).tobytes()).hexdigest()
 
 
 def _work_path(run: Run, fold: int) -> Path:

@@ -24,6 +24,7 @@ from toxlib.runs.blending import open_blend
 from toxlib.runs.engines import folds_side_by_side
 from toxlib.runs.folds import copy_linear
 from toxlib.runs.lock import locked
+from toxlib.runs.pseudo_labels import open_teacher
 from toxlib.runs.record import read_record
 from toxlib.runs.report import write_report
 from toxlib.runs.run import Run, open_run, reopen, run_folder, set_up_display
@@ -65,6 +66,8 @@ def run_pipeline(
         return _run_blend_recipe(recipe, data_dir, run_dir, overrides, start)
     run = open_run(recipe, data_dir, run_dir, overrides)
     checkpoints.check(run.recipe, run.label_names)
+    if run.recipe.teacher:
+        open_teacher(run)
     _check_disk(run)
     run.claim()
     opening = {"recipe": recipe, "data_dir": str(run.data_dir), "overrides": overrides}

@@ -99,6 +99,10 @@ class Predictions:
         """Return the predictions for the test rows, (N, L), averaged over the folds."""
         return self._read(TEST, ALL)
 
+    def test_of(self, fold: int) -> np.ndarray:
+        """Return the predictions of a fold's model for the test rows, (N, L)."""
+        return self._read(TEST, fold)
+
     def parts(self) -> list[Part]:
         """Return the parts for which thresholds, calibrators, weights are fitted; see `Part`."""
         position = np.cumsum(self.split.is_validation) - 1

@@ -1,7 +1,6 @@
 """Fine-tune a classifier by a recipe with transformers' Trainer."""
 
 import time
-from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,6 +20,7 @@ from transformers import (
 from transformers.integrations import get_available_reporting_integrations
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.progress import format_seconds
@@ -44,31 +44,27 @@ class Finetuned:
 def finetune(
     recipe: Recipe,
     label_names: list[str],
-    training: tuple[Sequence[str], np.ndarray],
-    validation: tuple[Sequence[str], np.ndarray] | None,
+    training: Examples,
+    validation: Examples | None,
     work_dir: Path,
-    ids: Sequence[str] | None = None,
 ) -> Finetuned:
     """Load the recipe's checkpoint and fine-tune it. The same steps stand in notebook 03.
 
     Under torchrun, all processes call this function, and all return the same model.
 
     Args:
-        training: N comments and their labels, (N, L).
-        validation: comments to score after each epoch, and their labels; the epoch with the best
-            mean column-wise AUC is kept. None keeps the last epoch.
+        training: if they have ids, these name the comments whose loss is not finite.
+        validation: comments to score after each epoch; the epoch with the best mean column-wise
+            AUC is kept. None keeps the last epoch.
         work_dir: a folder for tokens and checkpoints. If it has a whole checkpoint of the same
             training, the training goes on from there.
-        ids: the training comments' ids, to name those whose loss is not finite.
     """
     model, tokenizer = checkpoints.load_classifier(recipe, label_names)
-    texts, labels = training
     if this_process().is_main_process:
         how = recipe.long_texts
-        tokens.tokenize(texts, tokenizer, work_dir / "train.arrow", labels, ids, how)
+        tokens.tokenize(training, tokenizer, work_dir / "train.arrow", how)
         if validation:
-            path = work_dir / "validation.arrow"
-            tokens.tokenize(validation[0], tokenizer, path, validation[1], long_texts=how)
+            tokens.tokenize(validation, tokenizer, work_dir / "validation.arrow", how)
     this_process().wait_for_everyone()
     train_set = datasets.Dataset.from_file(str(work_dir / "train.arrow"))
     validation_set = validation and datasets.Dataset.from_file(str(work_dir / "validation.arrow"))

@@ -43,6 +43,8 @@ class NegativesSampler(Sampler[int]):
     def weights(self, labels: torch.Tensor) -> torch.Tensor:
         """Return the weights of comments in the loss, (B, 1), from their labels, (B, L).
 
+        A soft label counts as one from 0.5 on.
+
         A row that is read with chance c has the weight mean(c) / c, where the mean is over all N
         rows. An epoch's weights have the mean 1, so the weighted sum of a batch, divided by its
         number of comments, has as expected value the mean loss of all N rows. Its gradient is
@@ -51,7 +53,7 @@ class NegativesSampler(Sampler[int]):
         to hold many comments with labels, and would make each of these count more.
         """
         mean_chance = len(self) / (len(self.positives) + len(self.negatives))
-        has_label = labels.any(dim=1, keepdim=True)
+        has_label = (labels >= 0.5).any(dim=1, keepdim=True)
         return torch.where(has_label, mean_chance, mean_chance / self.chance).to(labels.dtype)
 
     def expected_sum(self, values: np.ndarray) -> float:
@@ -62,4 +64,4 @@ class NegativesSampler(Sampler[int]):
 def rows_with_a_label(data: datasets.Dataset) -> np.ndarray:
     """Return whether each row of a data set from `toxlib.data.tokens` has any label, (N,)."""
     batches = data.select_columns("labels").with_format("numpy").iter(batch_size=1000)
-    return np.concatenate([batch["labels"].any(axis=1) for batch in batches])
+    return np.concatenate([(batch["labels"] >= 0.5).any(axis=1) for batch in batches])

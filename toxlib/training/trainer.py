@@ -35,6 +35,8 @@ class MicroBatchTrainer(Trainer):
     Under torchrun every process draws the same batch and takes its share of the comments, so that
     batch, gradient, loss and evaluation are those of one process.
 
+    If the data have the column `weight`, a comment's loss is multiplied by it.
+
     With the recipe value `negatives` below 1, `NegativesSampler` draws the rows of each epoch and
     weights their losses.
     """
@@ -178,8 +180,16 @@ class MicroBatchTrainer(Trainer):
         """Return the mean loss of comments; if `return_outputs`, with their logits, (B, L)."""
         logits, labels = comment_logits(model, inputs, self.recipe.max_length), inputs["labels"]
         weights = self.negatives_sampler.weights(labels) if self.negatives_sampler else None
+        if "weight" in inputs:
+            own = inputs["weight"][:, None]
+            weights = own if weights is None else own * weights
         loss = F.binary_cross_entropy_with_logits(logits, labels, weights)
         return (loss, logits) if return_outputs else loss
+
+    def _set_signature_columns_if_needed(self) -> None:
+        """Let Trainer keep the column `weight`, which is not an argument of the model."""
+        super()._set_signature_columns_if_needed()
+        self._signature_columns = [*dict.fromkeys([*self._signature_columns, "weight"])]
 
     def _groups(self, inputs) -> list[np.ndarray]:
         """Return the micro-batches of this process's share of a batch."""

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from toxlib.data.batching import batch_lengths, micro_batches, take_rows
+from toxlib.data.batching import PER_COMMENT, batch_lengths, micro_batches, take_rows
 
 
 def comment_logits(
@@ -23,12 +23,12 @@ def comment_logits(
 
     Args:
         batch: right-padded tensors per token, (B, T), such as `input_ids` and `attention_mask`.
-            The `labels` are ignored, if there are any.
+            Entries of `PER_COMMENT` are ignored.
         max_length: the most tokens in a window.
         token_budget: the most padded tokens per forward pass, which bounds the memory that a long
             comment takes in prediction. None, for training, computes all windows in one pass.
     """
-    batch = {name: values for name, values in batch.items() if name != "labels"}
+    batch = {name: values for name, values in batch.items() if name not in PER_COMMENT}
     if batch["attention_mask"].shape[1] <= max_length:
         return model(**batch).logits
     windows, counts = split_windows(batch, max_length)

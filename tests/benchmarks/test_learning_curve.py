@@ -1,0 +1,25 @@
+import numpy as np
+import pandas as pd
+import pytest
+
+from toxlib.benchmarks import ablation, learning_curve
+
+
+def test_a_power_law_is_continued():
+    sizes = np.array([1000, 2000, 4000])
+    errors = pd.Series(0.5 * sizes**-0.3, index=sizes)
+    assert learning_curve.extrapolate(errors, 64_000) == pytest.approx(0.5 * 64_000**-0.3)
+
+
+def test_all_models_are_scored_at_each_size(small_dir, checkpoints, tmp_path, monkeypatch):
+    values = f"checkpoint={checkpoints['bert']} lengthen_to=64 max_length=32 epochs=1 folds=1"
+    monkeypatch.setattr(ablation, "SHORTER", values)
+    monkeypatch.setattr(learning_curve, "SIZES", (2, 8))
+    table = learning_curve.learning_curve(small_dir, tmp_path)
+    assert list(table) == ["lr", "nb-lr", "minilm", "blend"]
+    rows = ablation.read_rows(small_dir)
+    sizes = [len(rows.training(blocks)[0]) for blocks in (2, 8)]
+    assert list(table.index) == [*sizes, learning_curve.KAGGLE]
+    assert table["lr"].nunique() > 1
+    assert table.to_numpy().max() <= 1
+    assert (table.to_numpy()[:2] > 0.2).all()

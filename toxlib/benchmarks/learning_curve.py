@@ -1,0 +1,81 @@
+"""How the error falls with more training comments, and what that lets one expect of more.
+
+The error, 1 − AUC, of many models falls with a power of the number of training examples (Hestness
+et al. 2017, arXiv:1712.00409), so that it lies on a line if both axes are logarithmic.
+"""
+
+from pathlib import Path
+
+import joblib
+import numpy as np
+import pandas as pd
+
+from toxlib import files
+from toxlib.benchmarks.ablation import REFERENCE, path_of, recipe_for, train_once
+from toxlib.benchmarks.rows import Rows, read_rows
+from toxlib.data import splits
+from toxlib.data.duplicates import near_duplicate_groups
+from toxlib.evaluation.metrics import mean_columnwise_auc
+from toxlib.evaluation.parts import Part, join
+from toxlib.evaluation.weights import fit_part_weights
+from toxlib.runs.lock import lock
+from toxlib.training.linear import LinearModels
+
+SIZES = (2, 4, 8, 11)
+"""Blocks to train on: 2,630 to 14,407 of the 20,888 real rows."""
+KAGGLE = round(159_571 * 0.72)
+"""The comments that a model of five folds trains on in Kaggle's file; a tenth is set aside."""
+
+
+def learning_curve(folder: Path, output: Path, jobs: int = 1) -> pd.DataFrame:
+    """Train on 2, 4, 8 and 11 blocks; return the AUC on the judged rows by size and model.
+
+    The last line has the extrapolation to Kaggle's file. The blend's weights are fitted on one
+    half of the judged rows and applied to the other one.
+
+    Args:
+        folder: holds Kaggle's files.
+        output: keeps the trainings; those that are there are not repeated.
+        jobs: trainings at the same time.
+    """
+    files.check_folder(output)
+    lock(output)
+    rows, train = read_rows(folder), joblib.delayed(train_once)
+    joblib.Parallel(jobs)(
+        train(rows, recipe_for(REFERENCE, 0), blocks, _path(output, blocks), jobs)
+        for blocks in SIZES
+    )
+    lines = {len(rows.training(size)[0]): _scores(rows, size, output) for size in SIZES}
+    table = pd.DataFrame(lines).T.rename_axis("comments")
+    table.loc[KAGGLE] = {name: 1 - extrapolate(1 - table[name], KAGGLE) for name in table}
+    return table
+
+
+def extrapolate(errors: pd.Series, comments: int) -> float:
+    """Return the error expected with so many training comments, by a power law.
+
+    Args:
+        errors: 1 − AUC, its index the number of training comments.
+    """
+    slope, intercept = np.polyfit(np.log(errors.index.to_numpy(float)), np.log(errors), 1)
+    return float(np.exp(intercept + slope * np.log(comments)))
+
+
+def _path(output: Path, blocks: int) -> Path:
+    return path_of(output, f"{REFERENCE}, {blocks} blocks", 0)
+
+
+def _scores(rows: Rows, blocks: int, output: Path) -> dict[str, float]:
+    """Return the AUC of the linear models, the encoder and their blend."""
+    texts, labels = rows.judged
+    own = np.load(_path(output, blocks))["judged"]
+    models = LinearModels().fit(*rows.training(blocks)).predict(texts) | {REFERENCE: own}
+    half = splits.stratified_folds(labels, near_duplicate_groups(texts), 2, 0)
+    parts = [[_part(p, labels, half == side) for side in (0, 1)] for p in models.values()]
+    models["blend"] = join(fit_part_weights(labels, parts).parts)
+    return {name: mean_columnwise_auc(labels, p) for name, p in models.items()}
+
+
+def _part(probabilities: np.ndarray, labels: np.ndarray, held_out: np.ndarray) -> Part:
+    fit = labels[~held_out], probabilities[~held_out]
+    return Part(np.flatnonzero(held_out), probabilities[held_out], *fit)
