@@ -98,6 +98,26 @@ class Recipe:
     )
     dropout: float = _value(0.1, "Dropout of the hidden states.", ge=0, lt=1)
     attention_dropout: float = _value(0.1, "Dropout of the attention weights.", ge=0, lt=1)
+    dropout_samples: int = _value(
+        1, "Dropout draws of the head per comment, whose losses are averaged.", ge=1, le=64
+    )
+    r_drop: float = _value(
+        0.0,
+        "Weight of R-Drop's divergence between two passes with other dropout; 0: a single pass.",
+        ge=0,
+        le=100,
+    )
+    adversary: Literal["none", "fgm", "awp"] = _value(
+        "none",
+        "Each step learns a second time, with weights moved so that the loss rises. fgm: the word "
+        "embeddings. awp: all matrices of the encoder.",
+    )
+    adversarial_size: float = _value(
+        0.0,
+        "The move's length with fgm, its share of a matrix's norm with awp; 0: 1 or 0.01.",
+        ge=0,
+        le=100,
+    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _value(
         "auto", "The number format of computing; auto measures which one is fastest here."
     )
@@ -108,7 +128,10 @@ class Recipe:
         changeable=True,
         ge=0,
     )
-    seed: int = _value(42, "Decides split, new head, batches and dropout.", ge=0, le=2**31)
+    seed: int = _value(42, "Decides the split, and training as well.", ge=0, le=2**31)
+    training_seed: int = _value(
+        -1, "Decides new head, batches and dropout; -1: `seed` does.", ge=-1, le=2**31
+    )
     folds: int = _value(
         1, "1: one validation set. More: a model per fold, out-of-fold scores.", ge=1, le=10
     )
@@ -138,6 +161,11 @@ class Recipe:
         "none", "An experiment tracker that is installed, such as wandb.", changeable=True
     )
     run_name: str = _value("", "The run's name in the tracker.", changeable=True)
+
+    @property
+    def seed_in_training(self) -> int:
+        """The seed of new head, batches and dropout. The split always follows from `seed`."""
+        return self.seed if self.training_seed == -1 else self.training_seed
 
 
 ROBERTA = ("FacebookAI/roberta-base", "e2da8e2f811d1448a5b465c236feacd80ffbac7b")

@@ -1,5 +1,6 @@
 """The whole way on a tiny recipe, the run folder it leaves, and what the command line refuses."""
 
+import dataclasses
 import json
 import shutil
 import subprocess
@@ -14,6 +15,8 @@ import toxlib
 from toxlib import files
 from toxlib.__main__ import main
 from toxlib.data import kaggle
+from toxlib.errors import InputError
+from toxlib.recipes import BLENDS, RECIPES
 from toxlib.runs import pipeline
 
 
@@ -218,6 +221,22 @@ def test_what_a_blend_would_fail_of_is_said_before_it_trains(
     assert main([*arguments, "--run-dir", str(tmp_path / "r"), "--set", overrides]) == 2
     assert expected in capsys.readouterr().err
     assert not (tmp_path / "r").exists()
+
+
+def test_a_blend_may_have_members_that_differ_in_their_training_seed_alone(
+    monkeypatch, tiny_overrides, small_dir, tmp_path
+):
+    """Their split is the same, so that their predictions can be blended."""
+    seeds = {name: dataclasses.replace(RECIPES["minilm"], name=name) for name in ("a", "b")}
+    seeds["b"] = dataclasses.replace(seeds["b"], training_seed=7)
+    monkeypatch.setitem(BLENDS, "seeds", ("a", "b"))
+    for name, recipe in seeds.items():
+        monkeypatch.setitem(RECIPES, name, recipe)
+    with pytest.raises(InputError, match="blends 2 models, and with these values some are the sa"):
+        pipeline._check_members("seeds", "training_seed=3")
+    pipeline._check_members("seeds", [*tiny_overrides, "lengthen_to=48"])
+    with pytest.raises(InputError, match="run the members one by one"):
+        pipeline._check_members("gold", "checkpoint=/none")
 
 
 def test_another_blend_in_the_same_folder_is_refused(blended, finished, capsys):

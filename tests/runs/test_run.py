@@ -39,6 +39,18 @@ def test_a_claim_binds_the_folder_to_what_affects_training(small_dir, tmp_path):
     assert (tmp_path / "run" / "split.csv").read_bytes() == before
 
 
+def test_the_training_seed_does_not_change_the_split(small_dir, tmp_path):
+    """So runs that differ in it alone can be blended."""
+    splits_of = {}
+    for values in ("", "training_seed=7", "seed=7"):
+        _open(small_dir, tmp_path / f"-{values}", f"folds=3 {values}").claim()
+        splits_of[values] = (tmp_path / f"-{values}" / "split.csv").read_bytes()
+    assert splits_of["training_seed=7"] == splits_of[""] != splits_of["seed=7"]
+    other = _open(small_dir, tmp_path / "-training_seed=7", "folds=3")
+    with pytest.raises(InputError, match="training_seed=7 there, -1 here"):
+        other.claim()
+
+
 def test_a_run_keeps_its_precision_on_a_machine_where_another_is_faster(
     small_dir, tmp_path, monkeypatch
 ):

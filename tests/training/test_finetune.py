@@ -1,17 +1,19 @@
 """Training, and what it must not depend on: micro-batches, the order of rows, the process."""
 
 import copy
+from typing import get_args
 
 import numpy as np
 import pytest
 import torch
+from transformers import TrainerCallback
 
 from toxlib.data import tokens
 from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.progress import format_seconds
-from toxlib.recipes import get_recipe
+from toxlib.recipes import FIELDS, get_recipe
 from toxlib.training import checkpoints as loading
 from toxlib.training import finetune
 from toxlib.training.inference import predict_probabilities
@@ -45,6 +47,47 @@ def test_same_seed_same_predictions(checkpoints, tmp_path, kind):
     first = _predict(_train(recipe, tmp_path / "1"))
     second = _predict(_train(recipe, tmp_path / "2"))
     assert np.array_equal(first, second)
+
+
+def test_the_training_seed_takes_the_place_of_the_seed(checkpoints, tmp_path):
+    """Head, batches and dropout all follow from it. For -1, the seed decides, as it always did."""
+    seeds = ("", "training_seed=42", "training_seed=1", "seed=1", "seed=5 training_seed=1")
+    trained = {}
+    for number, values in enumerate(seeds):
+        recipe = _recipe(checkpoints["bert"], f"{values} negatives=0.6")
+        trained[values] = _predict(_train(recipe, tmp_path / str(number)))
+    assert np.array_equal(trained["training_seed=42"], trained[""])
+    assert np.array_equal(trained["training_seed=1"], trained["seed=1"])
+    assert np.array_equal(trained["seed=5 training_seed=1"], trained["seed=1"])
+    assert not np.allclose(trained["training_seed=1"], trained[""], atol=1e-3)
+
+
+@pytest.mark.parametrize("schedule", get_args(FIELDS["schedule"].annotation))
+def test_every_schedule_scales_the_rates_of_all_layers(checkpoints, tmp_path, schedule):
+    """32 steps, 8 of them warm-up; the head's rate is logged as well as the encoder's."""
+    recipe = _recipe(
+        checkpoints["bert"],
+        f"schedule={schedule} warmup_steps=8 epochs=2 batch_size=4 head_lr_multiplier=30 "
+        "layer_decay=0.5",
+    )
+    rates = []
+
+    class Record(TrainerCallback):
+        def on_step_begin(self, args, state, control, optimizer, **kwargs):
+            rates.append(sorted(group["lr"] for group in optimizer.param_groups))
+
+    classifier, tokenizer = loading.load_classifier(recipe, LABELS)
+    data = tokens.tokenize(TEXTS[:64], tokenizer, tmp_path / "t.arrow", TRUTH[:64])
+    trainer = finetune.make_trainer(classifier, tokenizer, data, None, recipe, tmp_path / "w")
+    trainer.add_callback(Record())
+    finetune.run_training(trainer)
+    assert len(rates) == 32
+    lowest, highest = np.array(rates)[:, [0, -1]].T
+    assert np.allclose(highest, 30 * 8 * lowest)  # the embeddings lie 3 layers below the head
+    assert highest.max() == pytest.approx(30e-3)
+    assert (highest[0] == 0) == (schedule != "constant")  # it alone has no warm-up
+    is_constant = schedule.startswith("constant")
+    assert (highest[-1] == highest.max()) == is_constant
 
 
 def test_result_is_the_kept_model(checkpoints, tmp_path):

@@ -1,6 +1,7 @@
 """Run the notebooks with papermill, one after the other, into a run folder."""
 
 import builtins
+import dataclasses
 import logging
 import os
 import shutil
@@ -174,10 +175,15 @@ def _check_members(recipe: str, overrides: Overrides) -> None:
     members = [get_recipe(member, overrides) for member in BLENDS[recipe]]
     if members[0].folds == 1:
         raise InputError(f"folds=1: the weights of {recipe} are fitted out of fold; set folds=5")
-    if len({member.checkpoint for member in members}) < len(members):
+    # Members may share an encoder if they were trained in other ways, such as by another seed.
+    own = {get_recipe(member).checkpoint for member in BLENDS[recipe]}
+    if len({member.checkpoint for member in members}) < len(own):
         fault = f"{recipe} blends {len(members)} encoders, and this would replace all of them"
         remedy = "run the members one by one, and then python -m toxlib blend"
         raise InputError(f"checkpoint={members[0].checkpoint}: {fault}; {remedy}")
+    if len({dataclasses.replace(member, name="") for member in members}) < len(members):
+        fault = f"{recipe} blends {len(members)} models, and with these values some are the same"
+        raise InputError(f"{fault}; leave out training_seed, or whatever tells them apart")
     set_up_display()
     for member in members:
         checkpoints.check(member, ["label"])

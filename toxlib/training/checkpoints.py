@@ -59,15 +59,15 @@ def load_classifier(
 ) -> tuple[PreTrainedModel, PreTrainedTokenizerBase]:
     """Load the recipe's encoder, add a new head with one logit per label, and load its tokenizer.
 
-    The recipe's seed decides the head's first weights. The head computes in fp32. Most encoders
-    compute hardly any padding (`unpad_encoder`).
+    The recipe's `seed_in_training` decides the head's first weights. The head computes in fp32.
+    Most encoders compute hardly any padding (`unpad_encoder`).
 
     Raises:
         InputError: if the checkpoint cannot be loaded or lengthened, brings its own code, has
             fewer positions than `max_length`, or has no tokenizer that fits it.
     """
     tokenizer = load_tokenizer(recipe)
-    set_seed(recipe.seed)
+    set_seed(recipe.seed_in_training)
     if recipe.lengthen_to:
         encoder = _load_lengthened(recipe)
         config = _configure(encoder.config, recipe, label_names)

@@ -141,7 +141,7 @@ def training_arguments(
         report_to=recipe.report_to,
         run_name=recipe.run_name or None,
         label_names=["labels"],  # the signature of the head `cls4` has no such argument
-        seed=recipe.seed,
+        seed=recipe.seed_in_training,
         dataloader_pin_memory=device.type == "cuda",
     )
     if arguments.n_gpu > 1:
