@@ -13,10 +13,21 @@ from toxlib.runs.predictions import OWN
 from toxlib.training.linear import LINEAR
 
 MINE = 1
+ADDITIONS = {"nothing added": "", "translations": "translations=de,fr"}
+"""What a run does besides: a name → recipe values, whose files `_add_files` writes."""
 
 
-def _run(data_dir, folder, checkpoint, split=None):
-    overrides = f"checkpoint={checkpoint} lengthen_to=32 attention_window=64 head=cls4"
+def _add_files(data_dir):
+    """Write copies of all training comments in one language, and of some in another."""
+    for name in ("train", "test"):
+        table = pd.read_csv(data_dir / f"{name}.csv", dtype=str, keep_default_na=False)
+        table["comment_text"] = [" ".join(reversed(t.split())) for t in table["comment_text"]]
+        table.to_csv(data_dir / f"{name}_de.csv", index=False)
+        table[::-3].to_csv(data_dir / f"{name}_fr.csv", index=False)
+
+
+def _run(data_dir, folder, checkpoint, added, split=None):
+    overrides = f"{added} checkpoint={checkpoint} lengthen_to=32 attention_window=64 head=cls4"
     overrides += " max_length=32 epochs=1 batch_size=32 folds=3 layer_decay=0.8"
     overrides += " head_lr_multiplier=10 learning_rate=1e-3"
     run = toxlib.open_run("quick", str(data_dir), str(folder), overrides)
@@ -44,17 +55,20 @@ def _applied(run, fold):
     } | {f"predictions {name}": part.probabilities for name, part in own.items()}
 
 
-@pytest.fixture(scope="module")
-def before_and_after(small_dir, checkpoints, tmp_path_factory):
+@pytest.fixture(scope="module", params=ADDITIONS.values(), ids=ADDITIONS.keys())
+def before_and_after(request, small_dir, checkpoints, tmp_path_factory):
     folder = tmp_path_factory.mktemp("leaks")
-    before = _run(small_dir, folder / "before", checkpoints["bert"])
-    shutil.copytree(small_dir, folder / "permuted")
+    shutil.copytree(small_dir, folder / "data")
+    _add_files(folder / "data")
+    model = checkpoints["bert"], request.param
+    before = _run(folder / "data", folder / "before", *model)
+    shutil.copytree(folder / "data", folder / "permuted")
     table = pd.read_csv(small_dir / "train.csv", dtype=str, keep_default_na=False)
     rows = np.flatnonzero(before.split.held_out(MINE))
     permuted = np.random.default_rng(0).permutation(rows)
     table.loc[rows, before.label_names] = table.loc[permuted, before.label_names].to_numpy()
     table.to_csv(folder / "permuted" / "train.csv", index=False)
-    after = _run(folder / "permuted", folder / "after", checkpoints["bert"], before.split)
+    after = _run(folder / "permuted", folder / "after", *model, before.split)
     assert (before.tables.labels != after.tables.labels).any()
     return before, after
 
