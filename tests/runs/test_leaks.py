@@ -9,17 +9,28 @@ import pytest
 import toxlib
 from toxlib.evaluation import calibration, parts, thresholds
 from toxlib.runs import blending, engines, folds
+from toxlib.runs.examples import original_rows, training_examples
 from toxlib.runs.predictions import OWN
 from toxlib.training.linear import LINEAR
 
 MINE = 1
+ADDED = "translations=de,fr"
+"""Recipe values that add to what a fold learns from; `_add_files` writes their files."""
 
 
-def _run(data_dir, folder, checkpoint, split=None, teacher=""):
-    overrides = f"checkpoint={checkpoint} lengthen_to=32 attention_window=64 head=cls4"
+def _add_files(data_dir):
+    """Write copies of all training comments in one language, and of some in another."""
+    for name in ("train", "test"):
+        table = pd.read_csv(data_dir / f"{name}.csv", dtype=str, keep_default_na=False)
+        table["comment_text"] = [" ".join(reversed(t.split())) for t in table["comment_text"]]
+        table.to_csv(data_dir / f"{name}_de.csv", index=False)
+        table[::-3].to_csv(data_dir / f"{name}_fr.csv", index=False)
+
+
+def _run(data_dir, folder, checkpoint, split=None, added=""):
+    overrides = f"{added} checkpoint={checkpoint} lengthen_to=32 attention_window=64 head=cls4"
     overrides += " max_length=32 epochs=1 batch_size=32 folds=3 layer_decay=0.8"
     overrides += " head_lr_multiplier=10 learning_rate=1e-3"
-    overrides += f" teacher='{teacher}'" if teacher else ""
     run = toxlib.open_run("quick", str(data_dir), str(folder), overrides)
     # Strata follow the labels, so the second run must be given the first run's split.
     run.claim(split)
@@ -48,8 +59,10 @@ def _applied(run, fold):
 @pytest.fixture(scope="module")
 def before_and_after(small_dir, checkpoints, tmp_path_factory):
     folder = tmp_path_factory.mktemp("leaks")
-    before = _run(small_dir, folder / "before", checkpoints["bert"])
-    shutil.copytree(small_dir, folder / "permuted")
+    shutil.copytree(small_dir, folder / "data")
+    _add_files(folder / "data")
+    before = _run(folder / "data", folder / "before", checkpoints["bert"])
+    shutil.copytree(folder / "data", folder / "permuted")
     table = pd.read_csv(small_dir / "train.csv", dtype=str, keep_default_na=False)
     rows = np.flatnonzero(before.split.held_out(MINE))
     permuted = np.random.default_rng(0).permutation(rows)
@@ -75,26 +88,25 @@ def test_the_other_folds_do_learn_from_these_labels(before_and_after):
 
 @pytest.fixture(scope="module")
 def students(before_and_after):
-    """Train on the test comments as well, with the scores of a blend of each run as labels."""
+    """Train with all additions, and on test comments that a blend of each run has scored."""
     trained = []
     for run in before_and_after:
         folder = run.folder.with_name(f"{run.folder.name}-teacher")
         blend, members = blending.open_blend([str(run.folder)], str(folder))
         blending.write_blend(blend, members, blending.blend_parts(run.validation_labels, members))
-        trained.append(
-            _run(run.data_dir, folder / "student", run.recipe.checkpoint, run.split, folder)
-        )
+        where = run.data_dir, folder / "student", run.recipe.checkpoint, run.split
+        trained.append(_run(*where, f"{ADDED} teacher='{folder}'"))
     return trained
 
 
-def test_pseudo_labels_know_nothing_of_the_fold_that_learns_from_them(students):
-    first, second = (folds.training_examples(run, MINE) for run in students)
-    assert len(first.texts) > len(folds.train_rows(students[0], MINE)[0])
+def test_what_is_added_to_a_fold_knows_nothing_of_its_labels(students):
+    first, second = (training_examples(run, MINE) for run in students)
+    assert len(first.texts) > 2 * len(original_rows(students[0], MINE)[0])
     assert np.array_equal(first.labels, second.labels)
     first, second = (_applied(run, MINE) for run in students)
     for name, values in first.items():
         assert np.array_equal(values, second[name]), name
-    others = [folds.training_examples(run, MINE - 1).labels for run in students]
+    others = [training_examples(run, MINE - 1).labels for run in students]
     assert not np.array_equal(*others)
 
 

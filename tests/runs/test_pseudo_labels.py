@@ -9,7 +9,8 @@ import pytest
 import toxlib
 from toxlib.errors import InputError
 from toxlib.evaluation.weights import apply_weights
-from toxlib.runs import blending, folds
+from toxlib.runs import blending
+from toxlib.runs.examples import training_examples
 from toxlib.runs.pseudo_labels import pseudo_labelled
 
 FOLD = 1
@@ -34,7 +35,7 @@ def test_a_fold_learns_from_the_teachers_models_of_this_fold(student, blended):
     member = blended / "minilm"
     run = student(teacher=member, pseudo_weight=0.3)
     saved = pd.read_csv(member / f"fold-{FOLD}" / "test_predictions.csv")
-    taken = folds.training_examples(run, FOLD)
+    taken = training_examples(run, FOLD)
     count = len(saved)
     assert np.allclose(taken.labels[-count:], saved[run.label_names])
     assert list(taken.ids[-count:]) == list(run.tables.test_ids)

@@ -1,5 +1,6 @@
 """Find, read and check Kaggle's files; the first fault raises an InputError that says where."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -66,9 +67,9 @@ def find_data_dir(data_dir: str | Path | None) -> Path | None:
     return next((folder for folder in attached if wanted <= set(find_files(folder))), None)
 
 
-def find_files(folder: Path) -> dict[str, Path]:
+def find_files(folder: Path, names: Sequence[str] = TABLES) -> dict[str, Path]:
     """Return the paths of Kaggle's files in a folder, by name; `.csv` rather than `.csv.zip`."""
-    paths = [(name, folder / f"{name}{end}") for end in (".csv.zip", ".csv") for name in TABLES]
+    paths = [(name, folder / f"{name}{end}") for end in (".csv.zip", ".csv") for name in names]
     return {name: path for name, path in paths if path.is_file()}
 
 

@@ -4,6 +4,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 
 import numpy as np
+import pandas as pd
 from scipy.special import expit, logit
 
 SMALLEST = 1e-9  # probabilities are kept this far from 0 and 1, so that their logits are finite
@@ -42,6 +43,16 @@ def average(predictions: Iterable[np.ndarray]) -> np.ndarray:
         total += to_logits(prediction)
         count += 1
     return expit(total / count)
+
+
+def average_versions(probabilities: np.ndarray, comments: np.ndarray) -> np.ndarray:
+    """Return the sigmoid of each comment's mean logit over its versions, (n, L).
+
+    `probabilities`, (m, L), are those of all versions, and `comments`, (m,), are the numbers of
+    their comments: each number from 0 to n - 1 at least once.
+    """
+    logits = pd.DataFrame(to_logits(probabilities))
+    return expit(logits.groupby(comments).mean().to_numpy())
 
 
 def to_logits(probabilities: np.ndarray) -> np.ndarray:

@@ -21,6 +21,7 @@ import torch
 
 from toxlib import files
 from toxlib.data import kaggle
+from toxlib.data.translations import translation_files
 from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.recipes import Recipe
@@ -197,7 +198,8 @@ def _read_files(run: Run) -> list[Path]:
     weights = (
         [path for path in checkpoint.iterdir() if path.is_file()] if checkpoint.is_dir() else []
     )
-    return [*kaggle.find_files(run.data_dir).values(), *weights]
+    translated = translation_files(run.data_dir, run.recipe.translations)
+    return [*kaggle.find_files(run.data_dir).values(), *translated.values(), *weights]
 
 
 def _check_room(needed: dict[str, int], nodes: list[dict[str, float]]) -> None:

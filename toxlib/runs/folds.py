@@ -20,10 +20,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from toxlib import files
-from toxlib.data.examples import Examples, join_examples
+from toxlib.data.translations import Versions
 from toxlib.errors import InputError
+from toxlib.evaluation.parts import average_versions
 from toxlib.progress import progress
 from toxlib.recipes import FIELDS, affects_training
+from toxlib.runs.examples import original_rows, training_examples, validation_examples
 from toxlib.runs.lock import lock
 from toxlib.runs.predictions import OWN, TEST
 from toxlib.runs.pseudo_labels import pseudo_labelled
@@ -44,7 +46,7 @@ def fit_linear_folds(run: Run) -> list[dict]:
         folder = run.fold_folder(fold) / LINEAR_FOLDER
         if not is_trained(run, fold, LINEAR):
             start = time.perf_counter()
-            models = LinearModels().fit(*train_rows(run, fold))
+            models = LinearModels().fit(*original_rows(run, fold))
             forget(run, fold, LINEAR)
             models.save(folder)
             _write_records(run, fold, LINEAR, {"cost": {"seconds": time.perf_counter() - start}})
@@ -86,27 +88,6 @@ def is_trained(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> bool:
             remedy = "choose another run folder, or delete this one and run 03_train again"
             raise InputError(f"{path}: {fault}; {remedy}")
     return True
-
-
-def train_rows(run: Run, fold: int) -> tuple[Sequence[str], np.ndarray]:
-    """Return the comments and labels, (n, L), that the fold's model is trained on."""
-    rows = run.split.trained_on(fold)
-    return run.texts(rows), run.tables.labels[rows]
-
-
-def training_examples(run: Run, fold: int) -> Examples:
-    """Return what a fold's encoder is trained on: its rows and, with a teacher, test rows."""
-    rows = run.split.trained_on(fold)
-    parts = [Examples(*train_rows(run, fold), ids=run.tables.train_ids[rows])]
-    if run.recipe.teacher:
-        parts.append(pseudo_labelled(run, fold))
-    return join_examples(parts)
-
-
-def validation_examples(run: Run, fold: int) -> Examples | None:
-    """Return the comments to choose the best epoch by; None if it is not chosen."""
-    rows = run.split.held_out(fold)
-    return Examples(run.texts(rows), run.tables.labels[rows]) if run.split.chooses_epoch else None
 
 
 def work_folder(run: Run, fold: int, processes: int) -> Path:
@@ -203,14 +184,16 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
 def _predict_fold(run: Run, fold: int, names: Sequence[str], predict: Callable) -> None:
     """Predict and write the fold's held-out rows, the rows set aside for it, and the test rows.
 
-    `predict` maps n comments to {name of the predictions: probabilities, (n, L)}. Its results are
-    kept in shards until all are written, so that a killed run does not compute them again. Each
-    process predicts some of the shards, and the main process writes. The predictions are written
-    after the record's seconds, because they make the fold finished.
+    `predict` maps n comments to {name of the predictions: probabilities, (n, L)}. The encoder's
+    are averaged over translated copies. Results are kept in shards until all are written, so that
+    a killed run does not compute them again. Each process predicts some of the shards, and the
+    main process writes. The predictions are written after the record's seconds, because they make
+    the fold finished.
     """
     start, process = time.perf_counter(), machine.this_process()
     kinds, shards = run.predictions().kinds(fold), _shards_path(run, fold, names)
-    paths = {kind: _predict_shards(run, kind, fold, shards, predict) for kind in kinds}
+    copies = OWN in names  # the linear models read originals only
+    paths = {kind: _predict_shards(run, kind, fold, shards, predict, copies) for kind in kinds}
     process.wait_for_everyone()
     if not process.is_main_process:
         return
@@ -224,20 +207,36 @@ def _predict_fold(run: Run, fold: int, names: Sequence[str], predict: Callable) 
     files.remove(shards)
 
 
-def _predict_shards(run: Run, kind: str, fold: int, folder: Path, predict: Callable) -> list[Path]:
+def _predict_shards(
+    run: Run, kind: str, fold: int, folder: Path, predict: Callable, copies: bool
+) -> list[Path]:
     """Predict this process's share of the shards of a kind; return the paths of all its shards."""
-    texts = run.test_texts if kind == TEST else run.texts(run.predictions().rows(kind, fold))
+    versions, comments = run.translations.test, np.arange(len(run.test_texts))
+    if kind != TEST:
+        versions = run.translations.train
+        comments = np.flatnonzero(run.predictions().rows(kind, fold))
     process = machine.this_process()
-    rows = min(CHUNK, math.ceil(len(texts) / process.num_processes))
-    starts = range(0, len(texts), rows)
+    rows = min(CHUNK, math.ceil(len(comments) / process.num_processes))
+    starts = range(0, len(comments), rows)
     paths = [folder / f"{kind}-{start}-{rows}.safetensors" for start in starts]
     for number, (path, start) in enumerate(zip(paths, starts, strict=True)):
         if number % process.num_processes == process.process_index and not _is_whole(path):
-            parts = predict(texts[start : start + rows])
+            parts = _predict(predict, versions, comments[start : start + rows], copies)
             parts = {name: np.ascontiguousarray(part) for name, part in parts.items()}
             with files.replacing(path) as temporary:
                 save_file(parts, temporary)
     return paths
+
+
+def _predict(
+    predict: Callable, versions: Versions, rows: np.ndarray, copies: bool
+) -> dict[str, np.ndarray]:
+    """Predict the comments at `rows`, (n,); with `copies`, average over those that they have."""
+    texts, rows_of_texts = versions.of(rows)
+    if not copies or len(texts) == len(rows):
+        return predict(texts[: len(rows)])
+    numbers = np.searchsorted(rows, rows_of_texts)
+    return {name: average_versions(p, numbers) for name, p in predict(texts[:]).items()}
 
 
 def _is_whole(shard: Path) -> bool:
@@ -256,13 +255,14 @@ def _write_records(run: Run, fold: int, names: Sequence[str], record: dict) -> N
 def _trained_by(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> dict:
     """Return what a fold's model follows from: recipe values, and digests of data and rows.
 
-    The linear models follow from no recipe value but the names of the columns.
+    The linear models follow from no recipe value but the names of the columns, and no translation.
     """
     values = {key: v for key, v in asdict(run.recipe).items() if affects_training(key)}
+    data = run.data_sha256 if OWN in names else run.tables.sha256
     if OWN not in names:
         values = {key: values[key] for key in ("id_column", "text_column")}
     rows = _digest(np.packbits(run.split.trained_on(fold)))
-    values |= {"data": run.tables.sha256, "labels": run.label_names, "rows": rows}
+    values |= {"data": data, "labels": run.label_names, "rows": rows}
     if OWN in names and run.recipe.teacher:
         values["pseudo_labels"] = _digest(pseudo_labelled(run, fold).labels)
     return values

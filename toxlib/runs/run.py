@@ -17,6 +17,7 @@ from transformers.utils import logging
 
 from toxlib import files
 from toxlib.data import kaggle, splits, text
+from toxlib.data.translations import NO_TRANSLATIONS, Translations, read_translations
 from toxlib.errors import InputError
 from toxlib.parameters import Overrides, to_path
 from toxlib.recipes import Recipe, affects_training, change, get_recipe
@@ -43,6 +44,8 @@ class Run:
     tables: kaggle.Tables
     members: dict[str, dict[str, str]] = field(default_factory=dict)
     """For a blend: member → {"run": a folder, from the blend's; "predictions": their name}."""
+    translations: Translations = NO_TRANSLATIONS
+    """The comments with their translated copies, if the recipe names languages."""
 
     @property
     def label_names(self) -> list[str]:
@@ -73,7 +76,12 @@ class Run:
     def data_note(self) -> str:
         """Where the comments come from, and what was assumed about their files, line by line."""
         source = kaggle.SAMPLE_NOTE if self.is_sample else f"Comments read from {self.data_dir}."
-        return "\n".join([source, *self.tables.notes])
+        return "\n".join([source, *self.tables.notes, *self.translations.notes])
+
+    @property
+    def data_sha256(self) -> dict[str, str]:
+        """The digest of each file that the run was made from, by file name."""
+        return self.tables.sha256 | self.translations.sha256
 
     @property
     def train_texts(self) -> text.PreparedTexts:
@@ -169,7 +177,7 @@ class Run:
             "members": self.members,
             "data_dir": str(self.data_dir),
             "is_sample": self.is_sample,
-            "data_sha256": self.tables.sha256,
+            "data_sha256": self.data_sha256,
             "seconds": {},
             **versions_and_machine(self.recipe, trains=not self.members),
         }
@@ -179,7 +187,7 @@ class Run:
         before, now = asdict(record["recipe"]), asdict(self.recipe)
         changed = [key for key in now if affects_training(key) and before[key] != now[key]]
         differences = [f"{key}={before[key]} there, {now[key]} here" for key in changed]
-        if record["data_sha256"] != self.tables.sha256:
+        if record["data_sha256"] != self.data_sha256:
             differences.append(f"other data in {self.data_dir}, or data that have changed since")
         if record["members"] != self.members:
             differences.append("other members")
@@ -215,7 +223,8 @@ def open_run(
     chosen = get_recipe(recipe, overrides)
     target = run_folder(run_dir, chosen.name)
     folder, is_sample = kaggle.find_or_make_data(to_path(data_dir, "data_dir"))
-    return Run(chosen, target, folder, is_sample, _read_tables(chosen, folder))
+    tables, translations = _read(chosen, folder)
+    return Run(chosen, target, folder, is_sample, tables, translations=translations)
 
 
 def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
@@ -233,17 +242,19 @@ def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
     record = read_record(folder)
     before, data_dir = record["recipe"], Path(record["data_dir"])
     recipe = change(before, overrides)
-    tables = _read_tables(before, data_dir)
-    run = Run(recipe, folder, data_dir, record["is_sample"], tables, record["members"])
+    tables, translations = _read(before, data_dir)
+    own = record["is_sample"], tables, record["members"], translations
+    run = Run(recipe, folder, data_dir, *own)
     run._check_owner(record)
     if recipe != before:
         run.record(recipe=asdict(recipe))
     return run
 
 
-def _read_tables(recipe: Recipe, folder: Path) -> kaggle.Tables:
+def _read(recipe: Recipe, folder: Path) -> tuple[kaggle.Tables, Translations]:
     columns = recipe.id_column, recipe.text_column, recipe.label_columns
-    return kaggle.read_tables(folder, *columns)
+    tables = kaggle.read_tables(folder, *columns)
+    return tables, read_translations(folder, recipe.translations, tables, recipe.text_column)
 
 
 def reopen_all(folders: Sequence[str | Path], reserved: Sequence[str] = ()) -> dict[str, Run]:
