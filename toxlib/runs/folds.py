@@ -20,6 +20,7 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file, save_file
 
 from toxlib import files
+from toxlib.data import spelling, text
 from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.recipes import FIELDS, affects_training
@@ -36,13 +37,17 @@ LINEAR_FOLDER = "linear"
 
 
 def fit_linear_folds(run: Run) -> list[dict]:
-    """Fit the linear models on the same rows as the encoder, and predict; return their records."""
+    """Fit the linear models on the same rows as the encoder, and predict; return their records.
+
+    They read no copies with varied spelling.
+    """
     lock(run.folder)
     for fold in run.split.folds:
         folder = run.fold_folder(fold) / LINEAR_FOLDER
         if not is_trained(run, fold, LINEAR):
             start = time.perf_counter()
-            models = LinearModels().fit(*train_rows(run, fold))
+            rows = run.split.trained_on(fold)
+            models = LinearModels().fit(run.texts(rows), run.tables.labels[rows])
             forget(run, fold, LINEAR)
             models.save(folder)
             _write_records(run, fold, LINEAR, {"cost": {"seconds": time.perf_counter() - start}})
@@ -87,14 +92,33 @@ def is_trained(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> bool:
 
 
 def train_rows(run: Run, fold: int) -> tuple[Sequence[str], np.ndarray]:
-    """Return the comments and labels, (n, L), that the fold's model is trained on."""
+    """Return the comments and labels, (n, L), that the fold's encoder is trained on.
+
+    Copies with varied spelling follow, if the recipe has `varied_copies`.
+    """
     rows = run.split.trained_on(fold)
-    return run.texts(rows), run.tables.labels[rows]
+    texts, copied = run.texts(rows), _copied_rows(run, fold)
+    if len(copied):
+        originals = run.train_texts
+        varied = spelling.vary_rows((originals[n] for n in copied), copied, run.recipe.seed)
+        texts = [*texts, *text.prepare(varied, run.recipe.clean_spelling)]
+    return texts, run.tables.labels[np.concatenate([np.flatnonzero(rows), copied])]
 
 
 def train_ids(run: Run, fold: int) -> pd.Series:
-    """Return the ids of the comments that the fold's model is trained on, (n,)."""
-    return run.tables.train_ids[run.split.trained_on(fold)]
+    """Return the ids of the comments of `train_rows`, (n,); a copy has the id of its original."""
+    rows = np.flatnonzero(run.split.trained_on(fold))
+    return run.tables.train_ids.iloc[np.concatenate([rows, _copied_rows(run, fold)])]
+
+
+def _copied_rows(run: Run, fold: int) -> np.ndarray:
+    """Return the numbers of the rows that the fold trains on and that have a varied copy.
+
+    A row has the same copy, or none, in each fold, and when a stopped run goes on.
+    """
+    rows = np.flatnonzero(run.split.trained_on(fold))
+    drawn = spelling.draw_rows(rows, run.recipe.varied_copies, run.recipe.seed)
+    return np.array(drawn, dtype=int)
 
 
 def validation_rows(run: Run, fold: int) -> tuple[Sequence[str], np.ndarray] | None:
@@ -251,11 +275,11 @@ def _write_records(run: Run, fold: int, names: Sequence[str], record: dict) -> N
 def _trained_by(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> dict:
     """Return what a fold's model follows from: recipe values, and digests of data and rows.
 
-    The linear models follow from no recipe value but the names of the columns.
+    The linear models follow from few recipe values: those that decide which texts they read.
     """
     values = {key: v for key, v in asdict(run.recipe).items() if affects_training(key)}
     if OWN not in names:
-        values = {key: values[key] for key in ("id_column", "text_column")}
+        values = {key: values[key] for key in ("id_column", "text_column", "clean_spelling")}
     rows = hashlib.sha256(np.packbits(run.split.trained_on(fold)).tobytes()).hexdigest()
     return values | {"data": run.tables.sha256, "labels": run.label_names, "rows": rows}
 
