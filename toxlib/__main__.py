@@ -98,6 +98,14 @@ def diff(arguments: argparse.Namespace) -> None:
     print(format_differences(arguments.run, arguments.other))
 
 
+def robustness(arguments: argparse.Namespace) -> None:
+    """Say what varied spelling costs a run; see `toxlib.runs.robustness`."""
+    from toxlib.runs.robustness import measure_robustness
+
+    table = measure_robustness(arguments.run, arguments.rows)
+    print(table.to_string(float_format="{:.4f}".format))
+
+
 def data(arguments: argparse.Namespace) -> None:
     """Read and check Kaggle's files, and say what was found."""
     from toxlib.data import kaggle
@@ -262,6 +270,11 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("runs", nargs="+", help="finished run folders with the same folds")
     added.add_argument("--run-dir", default="", help="run folder (default: outputs/blend)")
     added.add_argument("--equal", action="store_true", help="the plain average of logits")
+    help = "measure the AUC that a finished run loses on comments with varied spelling"
+    added = add("robustness", robustness, help)
+    added.add_argument("run", type=Path, help="a finished run folder")
+    help = "the most held-out comments to score, six times each (default: 2000)"
+    added.add_argument("--rows", type=_positive, default=2000, help=help)
     added = add("data", data, "check Kaggle's files and say what was found", "data")
     added.add_argument("--id-column", default="id")
     added.add_argument("--text-column", default="comment_text")

@@ -158,6 +158,18 @@ class Recipe:
     )
     mask_comments: bool = _value(True, "Mask comments in notebooks.", changeable=True)
     id_column: str = _value("id", "The name of the id column in the data.")
+    clean_spelling: bool = _value(
+        False,
+        "Undo spellings such as i.d.i.o.t, 1d10t and stuuupid, in training and in prediction; see "
+        "`toxlib.data.spelling`.",
+    )
+    varied_copies: float = _value(
+        0.0,
+        "Share of the training comments of which the encoder reads a second copy, in which some "
+        "words are spelled in such ways or with stars.",
+        ge=0,
+        le=1,
+    )
     text_column: str = _value("comment_text", "The name of the text column in the data.")
     label_columns: str = _value("", "The label columns, such as a,b; empty: all further columns.")
     translations: str = _value(

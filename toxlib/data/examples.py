@@ -2,9 +2,12 @@
 
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, compress
 
 import numpy as np
+
+from toxlib.data import spelling
+from toxlib.data.text import prepare
 
 
 @dataclass(frozen=True)
@@ -38,6 +41,20 @@ def join_examples(parts: Iterable[Examples]) -> Examples:
         ids=list(chain.from_iterable(part.ids for part in parts)) if has_ids else None,
         weights=np.concatenate([_weights(part) for part in parts]),
     )
+
+
+def vary_examples(
+    examples: Examples, rows: np.ndarray, share: float, seed: int, clean_spelling: bool = False
+) -> Examples:
+    """Return copies of a share of the examples, in which the spelling of some words is varied.
+
+    Which comments are copied, and how they vary, follows from the seed and the numbers of their
+    rows, (N,). So a row has the same copy in every fold, and when a stopped run goes on.
+    """
+    drawn = np.isin(rows, spelling.draw_rows(rows, share, seed))
+    varied = spelling.vary_rows(compress(examples.texts, drawn), rows[drawn], seed)
+    ids = None if examples.ids is None else list(compress(examples.ids, drawn))
+    return Examples(prepare(varied, clean_spelling), examples.labels[drawn], ids)
 
 
 def _weights(part: Examples) -> np.ndarray:

@@ -3,17 +3,22 @@
 import re
 from collections.abc import Iterable, Iterator, Sequence
 
+from toxlib.data.spelling import normalise
+
 INNER_LETTERS = re.compile(r"(?<=[^\W_]|[\u0300-\u036f])[^\W\d_]")
 """Letters after a letter, a digit or an accent that is written as a character of its own."""
 
 
-def prepare(texts: Iterable[str]) -> list[str]:
+def prepare(texts: Iterable[str], clean_spelling: bool = False) -> list[str]:
     """Replace each run of white space by one space. Every part of a run uses these texts.
+
+    With `clean_spelling`, spellings such as "i.d.i.o.t" are undone by `spelling.normalise`.
 
     Copies of the data exist in which newlines were replaced by spaces, with other label rates. A
     model that reads newlines would learn which copy a row is from.
     """
-    return [" ".join(text.split()) for text in texts]
+    folded = (" ".join(text.split()) for text in texts)
+    return [normalise(text) for text in folded] if clean_spelling else list(folded)
 
 
 class PreparedTexts(Sequence):
@@ -26,20 +31,26 @@ class PreparedTexts(Sequence):
     ('a b', ['d'], 2)
     """
 
-    def __init__(self, texts: Sequence[str], rows: Sequence[int] | None = None):
+    def __init__(
+        self,
+        texts: Sequence[str],
+        rows: Sequence[int] | None = None,
+        clean_spelling: bool = False,
+    ):
         """Take the texts at the positions `rows`, (n,), or all texts if it is None."""
         self._texts, self._rows = texts, range(len(texts)) if rows is None else rows
+        self._clean = clean_spelling
 
     def __len__(self) -> int:
         return len(self._rows)
 
     def __getitem__(self, index: int | slice) -> str | list[str]:
         if isinstance(index, slice):
-            return prepare(self._texts[row] for row in self._rows[index])
-        return prepare([self._texts[self._rows[index]]])[0]
+            return prepare((self._texts[row] for row in self._rows[index]), self._clean)
+        return prepare([self._texts[self._rows[index]]], self._clean)[0]
 
     def __iter__(self) -> Iterator[str]:
-        return (prepare([self._texts[row]])[0] for row in self._rows)
+        return (prepare([self._texts[row]], self._clean)[0] for row in self._rows)
 
 
 def evenly_spaced(count: int, most: int) -> slice:

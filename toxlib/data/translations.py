@@ -26,6 +26,7 @@ class Versions:
 
     texts: Sequence[str]  # (N + M,), on disk
     comments: np.ndarray  # (N + M,): the row of the comment that a text is a version of
+    clean_spelling: bool = False  # whether the texts are cleaned by `spelling.normalise`
 
     def of(self, rows: np.ndarray) -> tuple[PreparedTexts, np.ndarray]:
         """Return all versions of some comments, and the row of each one's comment.
@@ -39,7 +40,7 @@ class Versions:
         first = int(self.comments.max(initial=-1)) + 1  # the first N texts are the comments
         copies = first + np.flatnonzero(np.isin(self.comments[first:], rows))
         taken = np.concatenate([rows, copies])
-        return PreparedTexts(self.texts, taken), self.comments[taken]
+        return PreparedTexts(self.texts, taken, self.clean_spelling), self.comments[taken]
 
 
 @dataclass(frozen=True)
@@ -65,9 +66,11 @@ def translation_files(folder: Path, languages: str) -> dict[str, Path]:
 
 
 def read_translations(
-    folder: Path, languages: str, tables: Tables, text_column: str
+    folder: Path, languages: str, tables: Tables, text_column: str, clean_spelling: bool = False
 ) -> Translations:
     """Return Kaggle's comments with their copies in `languages`, which may be none.
+
+    With `clean_spelling`, the spelling of all texts is cleaned when they are taken.
 
     Each language needs copies of training comments, of all or of some; copies of test comments may
     be missing. A copy without text counts as missing. Columns besides id and text are left out.
@@ -88,14 +91,15 @@ def read_translations(
     for name, table in zip(REQUIRED, (tables.train, tables.test), strict=True):
         of_table = [path for key, path in paths.items() if key.startswith(f"{name}_")]
         originals = table[tables.id_column], table[text_column], f"{name}.csv"
-        both.append(_read_versions(of_table, *originals, notes))
+        texts, comments = _read_versions(of_table, *originals, notes)
+        both.append(Versions(texts, comments, clean_spelling))
     return Translations(*both, {p.name: files.sha256(p) for p in paths.values()}, tuple(notes))
 
 
 def _read_versions(
     paths: list[Path], ids: pd.Series, texts: pd.Series, name: str, notes: list[str]
-) -> Versions:
-    """Return the comments with their copies in several files. All texts stay on disk."""
+) -> tuple[Sequence[str], np.ndarray]:
+    """Return the texts and comments of `Versions`. All texts stay on disk."""
     all_texts, comments = [texts], [np.arange(len(ids))]
     for path in paths:
         table = read_comments(path, ids.name, texts.name, notes)
@@ -105,7 +109,7 @@ def _read_versions(
             notes.append(f"{path.name}: {(~has_text).sum()} copies without text are left out.")
         all_texts.append(table[texts.name][has_text])
         comments.append(rows[has_text])
-    return Versions(pd.concat(all_texts).array, np.concatenate(comments))
+    return pd.concat(all_texts).array, np.concatenate(comments)
 
 
 def _rows_of(path: Path, copies: pd.Series, ids: pd.Series, name: str) -> np.ndarray:

@@ -8,7 +8,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from toxlib.data.examples import Examples, join_examples
+from toxlib.data.examples import Examples, join_examples, vary_examples
 from toxlib.runs.pseudo_labels import pseudo_labelled
 from toxlib.runs.run import Run
 
@@ -20,13 +20,18 @@ def original_rows(run: Run, fold: int) -> tuple[Sequence[str], np.ndarray]:
 
 
 def training_examples(run: Run, fold: int) -> Examples:
-    """Return the fold's comments with their translated copies, and then the test comments.
+    """Return the fold's comments, their copies in other words or spelling, and test comments.
 
-    A copy has the labels and the id of its original. Test comments are added if the recipe names
-    a `teacher`.
+    The recipe decides what is added: `translations`, `varied_copies` and, for test comments,
+    `teacher`. A copy has the labels and the id of its original.
     """
-    texts, rows = run.translations.train.of(np.flatnonzero(run.split.trained_on(fold)))
-    parts = [Examples(texts, run.tables.labels[rows], run.tables.train_ids.iloc[rows])]
+    trained_on, labels, ids = run.split.trained_on(fold), run.tables.labels, run.tables.train_ids
+    texts, rows = run.translations.train.of(np.flatnonzero(trained_on))
+    parts = [Examples(texts, labels[rows], ids.iloc[rows])]
+    if run.recipe.varied_copies:
+        originals = Examples(*original_rows(run, fold), ids[trained_on])
+        how = run.recipe.varied_copies, run.recipe.seed, run.recipe.clean_spelling
+        parts.append(vary_examples(originals, np.flatnonzero(trained_on), *how))
     if run.recipe.teacher:
         parts.append(pseudo_labelled(run, fold))
     return join_examples(parts)

@@ -72,7 +72,8 @@ def export(run_dir: Path, output: Path, int8: bool = False) -> list[str]:
     what this changes is measured on the run's validation rows.
 
     Raises:
-        InputError: if the run is not finished, is a blend, or reads long texts in windows; if
+        InputError: if the run is not finished, is a blend, reads long texts in windows, or cleans
+            their spelling; if
             `output` is a file or holds files; if a package is missing; if the graph's scores are
             not those of the run; or, with `int8`, if the validation rows cannot be read.
     """
@@ -106,6 +107,9 @@ def _exportable(folder: Path) -> list[Path]:
         raise InputError(f"{folder}: {fault}; export a run that it blends ({', '.join(runs)})")
     if recipe.long_texts == "windows":
         fault = "a run with long_texts=windows, and a graph reads only one window of a text"
+        raise InputError(f"{folder}: {fault}; score with `python -m toxlib predict`")
+    if recipe.clean_spelling:
+        fault = "a run with clean_spelling=true, and a graph does not clean texts"
         raise InputError(f"{folder}: {fault}; score with `python -m toxlib predict`")
     return fold_folders(folder, recipe)
 

@@ -40,7 +40,10 @@ LINEAR_FOLDER = "linear"
 
 
 def fit_linear_folds(run: Run) -> list[dict]:
-    """Fit the linear models on the same rows as the encoder, and predict; return their records."""
+    """Fit the linear models on the fold's rows, and predict; return their records.
+
+    They learn from no copy and no pseudo-label.
+    """
     lock(run.folder)
     for fold in run.split.folds:
         folder = run.fold_folder(fold) / LINEAR_FOLDER
@@ -255,12 +258,12 @@ def _write_records(run: Run, fold: int, names: Sequence[str], record: dict) -> N
 def _trained_by(run: Run, fold: int, names: Sequence[str] = (OWN,)) -> dict:
     """Return what a fold's model follows from: recipe values, and digests of data and rows.
 
-    The linear models follow from no recipe value but the names of the columns, and no translation.
+    The linear models follow from few recipe values: those that decide which texts they read.
     """
     values = {key: v for key, v in asdict(run.recipe).items() if affects_training(key)}
     data = run.data_sha256 if OWN in names else run.tables.sha256
     if OWN not in names:
-        values = {key: values[key] for key in ("id_column", "text_column")}
+        values = {key: values[key] for key in ("id_column", "text_column", "clean_spelling")}
     rows = _digest(np.packbits(run.split.trained_on(fold)))
     values |= {"data": data, "labels": run.label_names, "rows": rows}
     if OWN in names and run.recipe.teacher:

@@ -91,7 +91,8 @@ class Scorer:
     'toxic'
     """
 
-    def __init__(self, folder: Path, cascade: Cascade | None = None):
+    def __init__(self, folder: Path, cascade: Cascade | None = None, fold: int | None = None):
+        """Load the models of all folds, or of one fold alone."""
         record = read_record(folder)
         self.folder, self.recipe, self.cascade = folder, record["recipe"], cascade
         blend = record["members"]
@@ -100,7 +101,7 @@ class Scorer:
         self._members = {n: (folder / m["run"], m["predictions"]) for n, m in sources.items()}
         runs = dict.fromkeys(run for run, _ in self._members.values())
         with_linear = {run for run, name in self._members.values() if name in LINEAR}
-        self._models = {run: _Models(run, run in with_linear, cascade) for run in runs}
+        self._models = {run: _Models(run, run in with_linear, cascade, fold) for run in runs}
         self.label_names = next(iter(self._models.values())).label_names
         self._weights = self._fitted(WEIGHTS_FILE, self._to_weights) if blend else None
 
@@ -177,8 +178,7 @@ class Scorer:
         for number, comment in enumerate(texts, start=1):
             if not isinstance(comment, str):
                 raise InputError(f"comment {number} is {comment!r}, not a string; give a string")
-        prepared = text.prepare(texts)
-        by_run = {run: models.predict(prepared, bar) for run, models in self._models.items()}
+        by_run = {run: models.predict(texts, bar) for run, models in self._models.items()}
         scores = [by_run[run][name] for run, name in self._members.values()]
         blended = scores[0]
         if self._weights is not None:
@@ -211,17 +211,19 @@ class Scorer:
 class _Models:
     """Each fold's models: the encoder and, if a blend or a cascade needs them, linear models."""
 
-    def __init__(self, folder: Path, with_linear: bool, cascade: Cascade | None):
+    def __init__(self, folder: Path, with_linear: bool, cascade: Cascade | None, fold: int | None):
         self.recipe, self.cascade, self.skipped = read_record(folder)["recipe"], cascade, 0
         folders = fold_folders(folder, self.recipe)
+        folders = folders if fold is None else folders[fold : fold + 1]
         loaded = [load_trained(path / "model") for path in folders]
         self.encoders = [(model.to(default_device()), tokenizer) for model, tokenizer in loaded]
         with_linear = with_linear or cascade is not None
         self.linear = [LinearModels.load(path / LINEAR_FOLDER) for path in folders if with_linear]
         self.label_names = list(loaded[0][0].config.id2label.values())
 
-    def predict(self, texts: list[str], bar: tqdm) -> dict[str, np.ndarray]:
+    def predict(self, texts: Sequence[str], bar: tqdm) -> dict[str, np.ndarray]:
         """Return {name of the predictions: probabilities, (N, L), averaged over the folds}."""
+        texts = text.prepare(texts, self.recipe.clean_spelling)
         by_fold = [models.predict(texts) for models in self.linear]
         linear = {n: average([scores[n] for scores in by_fold]) for n in LINEAR if by_fold}
         if self.cascade is None:

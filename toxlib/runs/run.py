@@ -85,13 +85,13 @@ class Run:
 
     @property
     def train_texts(self) -> text.PreparedTexts:
-        """The training comments with white space normalised, in the file's order."""
-        return text.PreparedTexts(self.tables.train[self.recipe.text_column].array)
+        """The training comments, prepared for models, in the file's order."""
+        return self._prepared(self.tables.train)
 
     @property
     def test_texts(self) -> text.PreparedTexts:
-        """The test comments with white space normalised, in the file's order."""
-        return text.PreparedTexts(self.tables.test[self.recipe.text_column].array)
+        """The test comments, prepared for models, in the file's order."""
+        return self._prepared(self.tables.test)
 
     @cached_property
     def split(self) -> splits.Split:
@@ -105,8 +105,7 @@ class Run:
 
     def texts(self, rows: np.ndarray) -> text.PreparedTexts:
         """Return the training file's comments where `rows`, (N,), is True."""
-        comments = self.tables.train[self.recipe.text_column].array
-        return text.PreparedTexts(comments, np.flatnonzero(rows))
+        return self._prepared(self.tables.train, np.flatnonzero(rows))
 
     def shown(self, texts: Sequence[str]) -> list[str]:
         """Return texts for display: shortened, escaped, and masked if `mask_comments` is set."""
@@ -159,7 +158,9 @@ class Run:
         self._check_owner(record)
         if is_new or not split_csv.exists():
             how = recipe.folds, recipe.validation_fraction, recipe.seed
-            split = split or splits.make_split(self.train_texts, self.tables.labels, *how)
+            # Whether spelling is cleaned must not change the split, so that runs can be compared.
+            texts = text.PreparedTexts(self.tables.train[recipe.text_column].array)
+            split = split or splits.make_split(texts, self.tables.labels, *how)
         lock(self.folder)
         if is_new and run_json.exists():
             return self.claim(split)  # another process has claimed the folder in the meantime
@@ -170,6 +171,10 @@ class Run:
     def release(self) -> None:
         """Let other processes write to the folder again."""
         unlock(self.folder)
+
+    def _prepared(self, table: pd.DataFrame, rows: np.ndarray | None = None) -> text.PreparedTexts:
+        comments = table[self.recipe.text_column].array
+        return text.PreparedTexts(comments, rows, self.recipe.clean_spelling)
 
     def _new_record(self) -> dict:
         return {
@@ -254,7 +259,8 @@ def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
 def _read(recipe: Recipe, folder: Path) -> tuple[kaggle.Tables, Translations]:
     columns = recipe.id_column, recipe.text_column, recipe.label_columns
     tables = kaggle.read_tables(folder, *columns)
-    return tables, read_translations(folder, recipe.translations, tables, recipe.text_column)
+    how = recipe.text_column, recipe.clean_spelling
+    return tables, read_translations(folder, recipe.translations, tables, *how)
 
 
 def reopen_all(folders: Sequence[str | Path], reserved: Sequence[str] = ()) -> dict[str, Run]:
