@@ -32,8 +32,10 @@ def test_each_change_is_compared_with_its_reference(tiny, small_dir, tmp_path, m
         aucs = [metrics.mean_columnwise_auc(labels, p) for p in saved]
         differences.append(aucs[1] - aucs[0])
     assert any(differences)
-    assert table.loc["slower, taught", "per seed"] == " ".join(f"{d:+.4f}" for d in differences)
-    estimate = table.loc["slower, taught", "AUC difference"].split()[0]
+    assert table.loc["slower, taught", "judged: per seed"] == " ".join(
+        f"{d:+.4f}" for d in differences
+    )
+    estimate = table.loc["slower, taught", "judged: difference"].split()[0]
     assert float(estimate) == pytest.approx(np.mean(differences), abs=6e-5)
     first, second = (np.load(ablation.path_of(tmp_path, "slower", seed)) for seed in range(2))
     assert not np.array_equal(first["judged"], second["judged"])

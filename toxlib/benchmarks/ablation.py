@@ -5,12 +5,11 @@ judged on others; see `toxlib.benchmarks.rows`. Each training leaves a file, so 
 twice; the table shows those that are there.
 """
 
-import dataclasses
 import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from functools import partial
+from dataclasses import asdict
 from pathlib import Path
 
 import joblib
@@ -18,14 +17,16 @@ import numpy as np
 import pandas as pd
 
 from toxlib import files
-from toxlib.benchmarks.rows import Rows, read_rows
+from toxlib.benchmarks.rows import SPLIT_SEED, Rows, read_rows
 from toxlib.data import kaggle
-from toxlib.data.examples import Examples, join_examples
+from toxlib.data.examples import Examples, join_examples, vary_examples
+from toxlib.data.spelling import vary_rows
+from toxlib.data.text import prepare
 from toxlib.errors import InputError, show
 from toxlib.evaluation.intervals import paired_bootstrap
 from toxlib.evaluation.metrics import mean_columnwise_auc, mean_log_loss
 from toxlib.evaluation.parts import average
-from toxlib.recipes import Recipe, get_recipe
+from toxlib.recipes import FIELDS, Recipe, get_recipe
 from toxlib.runs.lock import end_with, lock
 from toxlib.runs.run import set_up_display
 from toxlib.training import machine
@@ -36,6 +37,8 @@ from toxlib.training.resume import claim_work_folder
 
 BLOCKS = 3
 """Blocks to train on: about 3,900 comments of the 20,888 real rows."""
+VARIED = 3
+"""Every third judged row is also scored with varied spelling."""
 REFERENCE = "minilm"
 SHORTER = "max_length=256 lengthen_to=256 folds=1 jobs=1"
 """What differs from the recipe `minilm`: texts are cut earlier, to save time."""
@@ -46,6 +49,13 @@ CHANGES = {
     "CLS head": (REFERENCE, "head=cls"),
     "3 epochs": (REFERENCE, "epochs=3"),
     "pseudo-labels": (REFERENCE, f"teacher={REFERENCE}"),
+    "varied copies": (REFERENCE, "varied_copies=0.3"),
+    "clean spelling": (REFERENCE, "clean_spelling=true"),
+    "both": ("clean spelling", "varied_copies=0.3"),
+    "FGM": (REFERENCE, "adversary=fgm"),
+    "AWP": (REFERENCE, "adversary=awp"),
+    "R-Drop": (REFERENCE, "r_drop=1"),
+    "8 dropout samples": (REFERENCE, "dropout_samples=8"),
 }
 """Name of a change → the reference that it is compared with, and overrides of the reference."""
 
@@ -117,12 +127,13 @@ def path_of(output: Path, name: str, seed: int) -> Path:
 def train_once(rows: Rows, recipe: Recipe, blocks: int, path: Path, jobs: int) -> None:
     """Train on the pool's first blocks and save the predictions, unless `path` has them.
 
-    The file has `judged`, the probabilities of the judged rows, (N, L); `unlabelled`, those of the
-    unlabelled rows, as a teacher gives them; and the CPU-seconds of training and predicting the
-    judged rows. The recipe value `teacher` names the change whose file is the teacher's.
+    The file has `judged`, the probabilities of the judged rows, (N, L); `varied`, those of every
+    third of them with varied spelling; `unlabelled`, those of the unlabelled rows, as a teacher
+    gives them; and the CPU-seconds of the training. The recipe value `teacher` names the change
+    whose file is the teacher's.
     """
     set_up_display()
-    source = json.dumps([dataclasses.asdict(recipe), blocks, rows.sha256], sort_keys=True)
+    source = _source(rows, recipe, blocks)
     if path.exists():
         if str(np.load(path)["source"]) != source:
             raise InputError(
@@ -130,29 +141,51 @@ def train_once(rows: Rows, recipe: Recipe, blocks: int, path: Path, jobs: int) -
             )
         return
     work = claim_work_folder(path.with_suffix(".work"), {"source": source})
+    examples, texts = _prepare(rows, recipe, blocks)
     start = time.process_time()
-    examples, hidden = Examples(*rows.training(blocks)), rows.unlabelled(blocks)
     with machine.threads(max(1, (os.cpu_count() or 1) // jobs)):
-        joined = join_examples([examples, *_pseudo_labelled(hidden, recipe, path.parent)])
-        trained = finetune(recipe, rows.label_names, joined, None, work)
-        predict = partial(predict_probabilities, trained.model, trained.tokenizer)
-        saved = {"judged": predict(rows.judged[0], recipe.precision)}
-        saved["seconds"] = time.process_time() - start
-        linear = LinearModels().fit(examples.texts, examples.labels).predict(hidden)
-        saved["unlabelled"] = average(
-            [predict(hidden, recipe.precision), average(linear.values())]
-        )
+        parts = [examples, *_added(examples, texts["unlabelled"], recipe, path.parent)]
+        trained = finetune(recipe, rows.label_names, join_examples(parts), None, work)
+        saved = {"seconds": time.process_time() - start}
+        model = trained.model, trained.tokenizer
+        saved |= {kind: predict_probabilities(*model, texts[kind]) for kind in texts}
+        linear = LinearModels().fit(examples.texts, examples.labels).predict(texts["unlabelled"])
+    saved["unlabelled"] = average([saved["unlabelled"], average(linear.values())])
     with files.replacing(path) as temporary, temporary.open("wb") as file:
         np.savez(file, **saved, source=source)
     files.remove(work)
 
 
-def _pseudo_labelled(texts: list[str], recipe: Recipe, output: Path) -> list[Examples]:
-    """Return the unlabelled rows with the scores of the recipe's teacher, if it has one."""
-    if not recipe.teacher:
-        return []
-    scores = np.load(path_of(output, recipe.teacher, recipe.seed))["unlabelled"]
-    return [Examples(texts, scores, weights=np.full(len(texts), recipe.pseudo_weight))]
+def _source(rows: Rows, recipe: Recipe, blocks: int) -> str:
+    """Return what a training follows from; recipe values that have their default are left out."""
+    values = {k: v for k, v in asdict(recipe).items() if v != FIELDS[k].default}
+    return json.dumps([values, blocks, rows.sha256], sort_keys=True)
+
+
+def _prepare(rows: Rows, recipe: Recipe, blocks: int) -> tuple[Examples, dict[str, list[str]]]:
+    """Return the examples to train on, and the texts to predict by the names in the file."""
+    judged, (training, labels) = rows.judged[0], rows.training(blocks)
+    varied = vary_rows(judged[::VARIED], range(0, len(judged), VARIED), SPLIT_SEED)
+    texts = {"judged": judged, "varied": varied, "unlabelled": rows.unlabelled(blocks)}
+    if recipe.clean_spelling:
+        training = prepare(training, clean_spelling=True)
+        texts = {kind: prepare(of_kind, clean_spelling=True) for kind, of_kind in texts.items()}
+    return Examples(training, labels), texts
+
+
+def _added(
+    examples: Examples, unlabelled: list[str], recipe: Recipe, output: Path
+) -> list[Examples]:
+    """Return the examples that the recipe adds: varied copies, and unlabelled rows."""
+    added = []
+    if recipe.varied_copies:
+        how = np.arange(len(examples.texts)), recipe.varied_copies, recipe.seed
+        added.append(vary_examples(examples, *how, recipe.clean_spelling))
+    if recipe.teacher:
+        scores = np.load(path_of(output, recipe.teacher, recipe.seed))["unlabelled"]
+        weights = np.full(len(unlabelled), recipe.pseudo_weight)
+        added.append(Examples(unlabelled, scores, weights=weights))
+    return added
 
 
 def report(rows: Rows, output: Path) -> pd.DataFrame:
@@ -166,8 +199,10 @@ def report(rows: Rows, output: Path) -> pd.DataFrame:
     lines = {name: _scores(labels, seeds) for name, seeds in found.items() if seeds}
     for name, (reference, _) in CHANGES.items():
         if both := sorted(set(found[name]) & set(found[reference])):
-            compared = ([found[n][seed]["judged"] for seed in both] for n in (name, reference))
-            lines[name] |= {"reference": reference, **_difference(labels, *compared)}
+            lines[name]["reference"] = reference
+            for kind, truth in (("judged", labels), ("varied", labels[::VARIED])):
+                pair = ([found[n][seed][kind] for seed in both] for n in (name, reference))
+                lines[name] |= _difference(kind, truth, *pair)
     return pd.DataFrame(lines).T.rename_axis("change")
 
 
@@ -196,17 +231,20 @@ def _scores(labels: np.ndarray, seeds: dict[int, dict[str, np.ndarray]]) -> dict
     return {
         "seeds": len(seeds),
         "AUC": np.mean([mean_columnwise_auc(labels, p) for p in predictions]),
+        "AUC varied": np.mean(
+            [mean_columnwise_auc(labels[::VARIED], s["varied"]) for s in seeds.values()]
+        ),
         "log loss": np.mean([mean_log_loss(labels, p) for p in predictions]),
         "CPU-minutes": np.mean([saved["seconds"] for saved in seeds.values()]) / 60,
     }
 
 
 def _difference(
-    labels: np.ndarray, change: list[np.ndarray], reference: list[np.ndarray]
+    kind: str, labels: np.ndarray, change: list[np.ndarray], reference: list[np.ndarray]
 ) -> dict[str, str]:
     """Compare a change with its reference; both have predictions, (N, L), for each seed."""
     aucs = [[mean_columnwise_auc(labels, p) for p in seeds] for seeds in (change, reference)]
     return {
-        "AUC difference": str(paired_bootstrap(labels, change, reference)),
-        "per seed": " ".join(f"{a - b:+.4f}" for a, b in zip(*aucs, strict=True)),
+        f"{kind}: difference": str(paired_bootstrap(labels, change, reference)),
+        f"{kind}: per seed": " ".join(f"{a - b:+.4f}" for a, b in zip(*aucs, strict=True)),
     }
