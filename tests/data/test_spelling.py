@@ -17,7 +17,7 @@ SHAPES = {
     "leet": r"(?!idiot)[i1!]d[i1!][o0][t7]",
     "repeated": r"i{3,6}diot|id{3,6}iot|idi{3,6}ot|idio{3,6}t|idiot{3,6}",
 }
-HOSTILE = ["a ", "a.", "a@", "a!", "b!", "b!!", "!", "$", "a$", "aaab", "1a", "w@w.", "a b.c-", "哈"]
+HOSTILE = ["a ", "a.", "a@", "a!", "b!", "b!!", "!", "$", "a$", "aaab", "1a", "w@w.", "a b.c-"]
 SPELLINGS = st.text(alphabet=st.sampled_from("abciot AO10@$!.-_* \n哈éЖ²"), max_size=60)
 
 
@@ -98,7 +98,7 @@ def test_ordinary_text_stays(text):
 
 @pytest.mark.parametrize(("kind", "least"), [("spaced", 1), ("leet", 0.25), ("repeated", 1)])
 def test_words_without_double_letters_come_back(kind, least):
-    words = "stupid idiot moron hate like bastard nation article tramway".split()
+    words = ["stupid", "idiot", "moron", "hate", "like", "bastard", "nation", "article", "tramway"]
     back = [normalise(vary(w, Random(n), 1, [kind])) == w for w in words for n in range(50)]
     assert sum(back) / len(back) >= least
 
