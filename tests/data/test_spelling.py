@@ -17,22 +17,7 @@ SHAPES = {
     "leet": r"(?!idiot)[i1!]d[i1!][o0][t7]",
     "repeated": r"i{3,6}diot|id{3,6}iot|idi{3,6}ot|idio{3,6}t|idiot{3,6}",
 }
-HOSTILE = [
-    "a ",
-    "a.",
-    "a@",
-    "a!",
-    "b!",
-    "b!!",
-    "!",
-    "$",
-    "a$",
-    "aaab",
-    "1a",
-    "w@w.",
-    "a b.c-",
-    "哈",
-]
+HOSTILE = ["a ", "a.", "a@", "a!", "b!", "b!!", "!", "$", "a$", "aaab", "1a", "w@w.", "a b.c-"]
 SPELLINGS = st.text(alphabet=st.sampled_from("abciot AO10@$!.-_* \n哈éЖ²"), max_size=60)
 
 

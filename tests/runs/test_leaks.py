@@ -30,7 +30,7 @@ def _add_files(data_dir):
 def _run(data_dir, folder, checkpoint, split=None, added=""):
     overrides = f"{added} checkpoint={checkpoint} lengthen_to=32 attention_window=64 head=cls4"
     overrides += " max_length=32 epochs=1 batch_size=32 folds=3 layer_decay=0.8"
-    overrides += " head_lr_multiplier=10 learning_rate=1e-3"
+    overrides += " head_lr_multiplier=10 learning_rate=1e-3 varied_copies=0.5"
     run = toxlib.open_run("quick", str(data_dir), str(folder), overrides)
     # Strata follow the labels, so the second run must be given the first run's split.
     run.claim(split)
