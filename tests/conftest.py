@@ -12,6 +12,7 @@ import pandas as pd
 import pytest
 import torch
 from tiny import SIZE
+from tiny_marian import save_marian
 from tokenizers import BertWordPieceTokenizer
 from transformers import (
     BertConfig,
@@ -148,6 +149,14 @@ def checkpoints(tmp_path_factory, tokenizer) -> dict[str, Path]:
         model.save_pretrained(folders[name])
         tokenizer.save_pretrained(folders[name])
     return folders
+
+
+@pytest.fixture(scope="session")
+def marian(tmp_path_factory, sample_dir) -> Path:
+    """Save a tiny MarianMT checkpoint; skip the test if its tokenizer's package is missing."""
+    pytest.importorskip("sentencepiece")
+    texts = pd.read_csv(sample_dir / "train.csv", keep_default_na=False)["comment_text"][:300]
+    return save_marian(tmp_path_factory.mktemp("marian"), texts)
 
 
 @pytest.fixture(scope="session")

@@ -161,6 +161,21 @@ def export(arguments: argparse.Namespace) -> None:
     print(*export(arguments.run, arguments.output, arguments.int8), sep="\n")
 
 
+def augment(arguments: argparse.Namespace) -> None:
+    """Write translated copies of Kaggle's files; see `toxlib.runs.augment`."""
+    from toxlib.runs.augment import augment
+    from toxlib.runs.run import set_up_display
+
+    set_up_display()
+    there, back = (arguments.translator, arguments.revision), None
+    if not arguments.one_way:
+        back = arguments.back, arguments.back_revision
+    columns = arguments.id_column, arguments.text_column
+    print(
+        *augment(arguments.files, arguments.output, arguments.to, there, back, columns), sep="\n"
+    )
+
+
 def bench(arguments: argparse.Namespace) -> None:
     """Measure speed; see `toxlib.benchmarks`: `speed`, `scale` and `peers`."""
     if arguments.scale:
@@ -207,6 +222,23 @@ def _add_predict(added: argparse.ArgumentParser) -> None:
     added.add_argument("--unchecked-ids", action="store_true", help=help)
 
 
+def _add_augment(added: argparse.ArgumentParser) -> None:
+    help = "train.csv, test.csv or both, also as .csv.zip"
+    added.add_argument("files", nargs="+", type=Path, metavar="FILE", help=help)
+    added.add_argument("--to", required=True, help="a language, such as de: writes train_de.csv")
+    help = "a folder: that of the data, for the recipe value translations"
+    added.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help=help)
+    help = "MarianMT from English: a folder, or a name on the hub with --revision"
+    added.add_argument("--translator", required=True, metavar="CHECKPOINT", help=help)
+    added.add_argument("--revision", default="", metavar="COMMIT", help="of --translator")
+    other = added.add_mutually_exclusive_group(required=True)
+    help = "MarianMT back to English, as the files that Kagglers share"
+    other.add_argument("--back", metavar="CHECKPOINT", help=help)
+    help = "keep the texts in the language, for a multilingual encoder"
+    other.add_argument("--one-way", action="store_true", help=help)
+    added.add_argument("--back-revision", default="", metavar="COMMIT", help="of --back")
+
+
 def _positive(value: str) -> int:
     if not value.isdigit() or int(value) < 1:
         raise argparse.ArgumentTypeError(f"{value!r} is not a whole number from 1 on")
@@ -223,6 +255,9 @@ def _parser() -> argparse.ArgumentParser:
         added.set_defaults(command=command)
         if "data" in options:
             added.add_argument("--data-dir", default="", help="folder with Kaggle's files")
+        if "columns" in options:
+            added.add_argument("--id-column", default="id")
+            added.add_argument("--text-column", default="comment_text")
         if "output" in options:
             added.add_argument("-o", "--output", type=Path, help="folder (default: in outputs/)")
         return added
@@ -275,9 +310,8 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("run", type=Path, help="a finished run folder")
     help = "the most held-out comments to score, six times each (default: 2000)"
     added.add_argument("--rows", type=_positive, default=2000, help=help)
-    added = add("data", data, "check Kaggle's files and say what was found", "data")
-    added.add_argument("--id-column", default="id")
-    added.add_argument("--text-column", default="comment_text")
+    _add_augment(add("augment", augment, "translate comments, as copies to train on", "columns"))
+    added = add("data", data, "check Kaggle's files and say what was found", "data", "columns")
     added.add_argument("--label-columns", default="", help="such as a,b (default: all further)")
     added = add("bench", bench, "measure speed, ours and the tutorial's", "data", "output")
     help = "less of everything: a few minutes, not 25"
