@@ -75,9 +75,9 @@ def load_classifier(
         model.longformer.load_state_dict(encoder.state_dict())
     else:
         config = load_config(recipe, label_names)
-        load = _class_for(config).from_pretrained
+        create = _class_for(config).from_pretrained
         values = {"config": config, "dtype": torch.float32}
-        model, info = _load(load, recipe, **values, **SAFE, **TOLD)
+        model, info = load(create, recipe, **values, **SAFE, **TOLD)
         model_files.check_encoder_loaded(model, info, f"checkpoint {recipe.checkpoint!r}")
     if model.config.pad_token_id is None:
         model.config.pad_token_id = tokenizer.pad_token_id
@@ -88,13 +88,13 @@ def load_config(recipe: Recipe, label_names: list[str]) -> PreTrainedConfig:
     """Return the configuration that `load_classifier` uses; InputErrors are the same."""
     if recipe.lengthen_to:
         return _configure(_load_lengthened(recipe).config, recipe, label_names)
-    config = _load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
+    config = load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
     return _configure(config, recipe, label_names)
 
 
 def width(recipe: Recipe) -> int:
     """Return the width of the recipe's encoder, the number of values per token."""
-    return _load(AutoConfig.from_pretrained, recipe, trust_remote_code=False).hidden_size
+    return load(AutoConfig.from_pretrained, recipe, trust_remote_code=False).hidden_size
 
 
 def check(recipe: Recipe, label_names: list[str]) -> None:
@@ -123,8 +123,8 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
         InputError: if there is none, if it does not fit the checkpoint's model, or if it cannot
             cut windows and the recipe wants them.
     """
-    config = _load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
-    tokenizer = _load(AutoTokenizer.from_pretrained, recipe, trust_remote_code=False)
+    config = load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
+    tokenizer = load(AutoTokenizer.from_pretrained, recipe, trust_remote_code=False)
     name = f"checkpoint {recipe.checkpoint!r}"
     model_files.check_tokenizer(tokenizer, config, name, COPY_TOKENIZER)
     tokenizer.model_max_length = recipe.max_length
@@ -148,9 +148,9 @@ def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
     path, local = folder / "config.json", {"local_files_only": True, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, **local)
-        load, path = _class_for(config).from_pretrained, folder / "model.safetensors"
+        create, path = _class_for(config).from_pretrained, folder / "model.safetensors"
         values = {"config": config, "dtype": torch.float32, "local_files_only": True}
-        model, info = load(folder, **values, **SAFE, **TOLD)
+        model, info = create(folder, **values, **SAFE, **TOLD)
         if missing := model_files.not_loaded(info):
             fault = f"{len(missing)} of the model's weights are missing or of other shapes"
             raise InputError(f"{path}: {fault}; {remedy}")
@@ -195,18 +195,14 @@ def bundled_checkpoint() -> Path:
 def _load_lengthened(recipe: Recipe) -> PreTrainedModel:
     """Load the recipe's encoder as a Longformer."""
     values = {"max_length": recipe.lengthen_to, "attention_window": recipe.attention_window}
-    return _load(lengthen, recipe, **values)
+    return load(lengthen, recipe, **values)
 
 
 def _configure(config: PreTrainedConfig, recipe: Recipe, labels: list[str]) -> PreTrainedConfig:
     config.problem_type = "multi_label_classification"
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    for name, value in DROPOUTS.items():
-        if hasattr(config, name):
-            setattr(config, name, getattr(recipe, value))
-    if config.model_type == "longformer":
-        config.attention_window = [recipe.attention_window] * config.num_hidden_layers
+    set_encoder_values(config, recipe)
     if recipe.head == "cls4" and config.model_type != "longformer":
         raise InputError(
             f"head={recipe.head}: {recipe.checkpoint} is of type {config.model_type!r}, and only "
@@ -224,6 +220,15 @@ def _configure(config: PreTrainedConfig, recipe: Recipe, labels: list[str]) -> P
     return config
 
 
+def set_encoder_values(config: PreTrainedConfig, recipe: Recipe) -> None:
+    """Set an encoder's dropout, and a Longformer's attention window, to the recipe's values."""
+    for name, value in DROPOUTS.items():
+        if hasattr(config, name):
+            setattr(config, name, getattr(recipe, value))
+    if config.model_type == "longformer":
+        config.attention_window = [recipe.attention_window] * config.num_hidden_layers
+
+
 def _class_for(config: PreTrainedConfig) -> type:
     if config.model_type == heads.PooledLongformerConfig.model_type:
         return heads.PooledLongformerForMultiLabelSequenceClassification
@@ -232,15 +237,15 @@ def _class_for(config: PreTrainedConfig) -> type:
     return AutoModelForSequenceClassification
 
 
-def _load(load: Callable, recipe: Recipe, **values):
-    """Call `load` with the recipe's checkpoint; an InputError if that is not available."""
-    name = _local_or_hub_name(recipe)
+def load(create: Callable, recipe: Recipe, **values):
+    """Call `create` with the recipe's checkpoint; an InputError if that is not available."""
+    name = local_or_hub_name(recipe)
     try:
         revision = recipe.revision or "main"
         if not Path(name).is_dir():
             config, _ = PreTrainedConfig.get_config_dict(name, revision=revision)
             model_files.check_no_code(config | get_tokenizer_config(name, revision=revision), name)
-        return load(name, revision=revision, **values)
+        return create(name, revision=revision, **values)
     except InputError:
         raise
     except Exception as error:  # many kinds, from several libraries
@@ -251,7 +256,7 @@ def _load(load: Callable, recipe: Recipe, **values):
         raise InputError(f"{fault}; {remedy}") from error
 
 
-def _local_or_hub_name(recipe: Recipe) -> str:
+def local_or_hub_name(recipe: Recipe) -> str:
     """Return the checkpoint's folder, its files checked, or its name on the hub."""
     if recipe.checkpoint == BUNDLED_MINILM:
         return str(bundled_checkpoint())
