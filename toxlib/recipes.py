@@ -68,7 +68,7 @@ class Recipe:
         ge=0,
     )
     adapt_learning_rate: float = _value(
-        5e-5, "The learning rate of these passes; a small encoder needs more.", gt=0, le=1
+        0.0, "The learning rate of these passes; 0: that of `learning_rate`.", ge=0, le=1
     )
     epochs: int = _value(4, "Passes over the training comments.", ge=1)
     negatives: float = _value(

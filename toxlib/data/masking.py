@@ -22,7 +22,7 @@ REPLACED, KEPT = 0.1, 0.1
 """Of the hidden tokens, this share becomes a random token and this share stays as it is, so that
 the model cannot tell which tokens it will be asked for. The others become the mask token."""
 NO_WORD = -1
-"""The word number of special tokens and padding."""
+"""The word number of padding and special tokens, that for unknown words included."""
 NOT_HIDDEN = -100
 """The target of tokens that are not hidden; PyTorch's losses pass over it."""
 
@@ -49,6 +49,7 @@ def tokenize_words(texts: Sequence[str], tokenizer: Tokenizer, path: Path) -> Da
     word are left out. The tokenizer says what a word is, for WordPiece and byte-level pieces
     alike; a punctuation mark is a word of its own.
     """
+    special = set(tokenizer.all_special_ids)
     with (
         progress(total=len(texts), description="Tokenise") as bar,
         files.replacing(path) as temporary,
@@ -57,8 +58,9 @@ def tokenize_words(texts: Sequence[str], tokenizer: Tokenizer, path: Path) -> Da
         for start in range(0, len(texts), BATCH):
             encoded = tokenizer(list(texts[start : start + BATCH]), truncation=True)
             words = [
-                [NO_WORD if word is None else word for word in encoded.word_ids(row)]
-                for row in range(len(encoded["input_ids"]))
+                [NO_WORD if i in special else word for i, word in zip(ids, numbers, strict=True)]
+                for row, ids in enumerate(encoded["input_ids"])
+                for numbers in [encoded.word_ids(row)]
             ]
             kept = [row for row, numbers in enumerate(words) if set(numbers) - {NO_WORD}]
             columns = {"input_ids": [encoded["input_ids"][row] for row in kept]}

@@ -24,9 +24,9 @@ def unpad_encoder(model: PreTrainedModel, all_tokens: bool = False) -> PreTraine
     """Make a classifier's encoder compute hardly any padding; return the classifier.
 
     The encoder returns the hidden states that the classifier reads, or those of `all_tokens`,
-    which a language-model head reads. Nothing changes for an encoder that has no adapter. A call that asks for attention weights or
-    hidden states, or gives embeddings, runs transformers' own forward pass. All calls do if you
-    set `model.base_model.use_upstream = True`, for comparison.
+    which a language-model head reads. Nothing changes for an encoder that has no adapter. A call
+    that asks for attention weights or hidden states, or gives embeddings, runs transformers' own
+    forward pass. All calls do if you set `model.base_model.use_upstream = True`, for comparison.
 
     >>> from transformers import RobertaConfig, RobertaForSequenceClassification
     >>> config = RobertaConfig(vocab_size=10, num_hidden_layers=1, num_labels=3)

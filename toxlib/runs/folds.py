@@ -23,6 +23,7 @@ from toxlib import files
 from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.recipes import FIELDS, affects_training
+from toxlib.runs.adapting import adapted_recipe
 from toxlib.runs.lock import lock
 from toxlib.runs.predictions import OWN, TEST
 from toxlib.runs.run import Run, set_up_display
@@ -180,7 +181,7 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
             with process.main_process_first():
                 work = work_folder(run, fold, process.num_processes)
             ids = train_ids(run, fold)
-            trained = finetune(run.training_recipe, run.label_names, *data, work, ids)
+            trained = finetune(adapted_recipe(run), run.label_names, *data, work, ids)
             if process.is_main_process:
                 keep_model(run, fold, trained, side_by_side)
             process.wait_for_everyone()

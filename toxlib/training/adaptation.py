@@ -7,12 +7,14 @@ The result is a checkpoint folder like any other: `checkpoint=FOLDER` fine-tunes
 """
 
 import dataclasses
+import gc
 import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
+import torch
 from filelock import FileLock
 from transformers import set_seed
 
@@ -48,7 +50,7 @@ def adapt(recipe: Recipe, texts: Sequence[str], folder: Path) -> Path:
 
     Args:
         recipe: makes `adapt_epochs` passes over the texts, at least one, with the learning rate
-            `adapt_learning_rate`; see `USED` for other values.
+            `adapt_learning_rate`; `USED` names the other values that count.
         texts: N comments, those of the test set too. Labels are not needed.
 
     Raises:
@@ -64,6 +66,8 @@ def adapt(recipe: Recipe, texts: Sequence[str], folder: Path) -> Path:
             work = resume.claim_work_folder(folder / f"{adapted.name}.work", source)
             _train(_training_recipe(recipe), texts, work, adapted, source)
             files.remove(work)
+            gc.collect()  # a Trainer refers to itself
+            torch.cuda.empty_cache()  # the folds may be trained by other processes
     return adapted
 
 
@@ -83,7 +87,8 @@ def check(recipe: Recipe) -> None:
 def _training_recipe(recipe: Recipe) -> Recipe:
     """Return the values of the training: epochs, learning rate and so on."""
     values = {name: getattr(recipe, name) for name in USED}
-    values |= {"epochs": recipe.adapt_epochs, "learning_rate": recipe.adapt_learning_rate}
+    rate = recipe.adapt_learning_rate or recipe.learning_rate
+    values |= {"epochs": recipe.adapt_epochs, "learning_rate": rate}
     length = masked_lm.load_tokenizer(recipe).model_max_length
     return Recipe("adaptation", max_length=length, warmup_steps=0.06, **values)
 
@@ -110,39 +115,45 @@ def _encoder_digest(recipe: Recipe) -> str | dict[str, str]:
     return {file.name: files.sha256(file) for file in sorted(path.iterdir()) if file.is_file()}
 
 
-def _train(
-    recipe: Recipe, texts: Sequence[str], work: Path, adapted: Path, source: dict
-) -> None:
+def _train(recipe: Recipe, texts: Sequence[str], work: Path, adapted: Path, source: dict) -> None:
     """Train a new head alone and then everything; save the model and how well it predicts."""
     set_seed(recipe.seed)
     model, tokenizer, head_is_new = masked_lm.load(recipe)
     data = _split(tokenize_words(texts, tokenizer, work / "texts.arrow"))
     print(f"Adapt the encoder to {len(data[0])} comments", flush=True)
     trainer = masked_lm.make_trainer(model, tokenizer, data, recipe, work)
-    before, went_on = work / "before.json", resume.last_whole_checkpoint(work / "checkpoints")[0]
-    if not went_on:
+    path, seconds = work / "before.json", 0.0
+    if not resume.last_whole_checkpoint(work / "checkpoints")[0]:
         if head_is_new:
-            _train_head(model, tokenizer, data, recipe, work / "head")
-        files.write_json(before, trainer.score())
+            seconds = _train_head(model, tokenizer, data, recipe, work / "head")
+        files.write_json(path, {"before": trainer.score(), "seconds": seconds})
     cost = run_training(trainer).cost
     if model.config.model_type == "longformer":
         copy_to_global_attention(model)
-    result = {"before": files.read_json(before, ""), "after": trainer.score(), "cost": cost}
+    result = files.read_json(path, f"delete {work}")
+    result["seconds"] += cost["training_seconds"]
+    result |= {"after": trainer.score(), "head_is_new": head_is_new, "source": source}
     with files.new_folder(adapted) as new:
         checkpoints.save_trained(model, tokenizer, new)
-        files.write_json(new / RESULT, {"head_is_new": head_is_new, **result, "source": source})
+        files.write_json(new / RESULT, result)
 
 
-def _train_head(model, tokenizer, data, recipe: Recipe, work: Path) -> None:
-    """Train the head alone, so that its first, random gradients do not change the encoder."""
+def _train_head(model, tokenizer, data, recipe: Recipe, work: Path) -> float:
+    """Train the head alone, so that its first, random gradients do not change the encoder.
+
+    Returns the seconds of this training.
+    """
     learning = [weight for weight in model.base_model.parameters() if weight.requires_grad]
     epoch = -(-len(data[0]) // recipe.batch_size)
     how = dataclasses.replace(recipe, learning_rate=HEAD_RATE)
     for weight in learning:
         weight.requires_grad_(False)
-    run_training(masked_lm.make_trainer(model, tokenizer, data, how, work, min(HEAD_STEPS, epoch)))
+    steps = min(HEAD_STEPS, epoch)
+    trainer = masked_lm.make_trainer(model, tokenizer, data, how, work, steps)
+    seconds = run_training(trainer).cost["training_seconds"]
     for weight in learning:
         weight.requires_grad_(True)
+    return seconds
 
 
 def _split(data: datasets.Dataset) -> tuple[datasets.Dataset, datasets.Dataset]:
