@@ -64,6 +64,15 @@ class Recipe:
     head: Literal["cls", "cls4"] = _value(
         "cls", "Whether the logits come from the first token of the last layer or the last four."
     )
+    adapt_epochs: int = _value(
+        0,
+        "Passes over all comments, those of the test set too and without their labels, in which "
+        "the encoder learns to predict hidden words before it is fine-tuned; 0: none.",
+        ge=0,
+    )
+    adapt_learning_rate: float = _value(
+        0.0, "The learning rate of these passes; 0: that of `learning_rate`.", ge=0, le=1
+    )
     epochs: int = _value(4, "Passes over the training comments.", ge=1)
     negatives: float = _value(
         1.0,

@@ -20,12 +20,13 @@ from toxlib.longformer.positions import COUNTS_POSITIONS_FROM_PADDING
 from toxlib.longformer.unpad import Layout, attend_in_blocks, layout_for
 
 
-def unpad_encoder(model: PreTrainedModel) -> PreTrainedModel:
+def unpad_encoder(model: PreTrainedModel, all_tokens: bool = False) -> PreTrainedModel:
     """Make a classifier's encoder compute hardly any padding; return the classifier.
 
-    Nothing changes for an encoder that has no adapter. A call that asks for attention weights or
-    hidden states, or gives embeddings, runs transformers' own forward pass. All calls do if you
-    set `model.base_model.use_upstream = True`, for comparison.
+    The encoder returns the hidden states that the classifier reads, or those of `all_tokens`,
+    which a language-model head reads. Nothing changes for an encoder that has no adapter. A call
+    that asks for attention weights or hidden states, or gives embeddings, runs transformers' own
+    forward pass. All calls do if you set `model.base_model.use_upstream = True`, for comparison.
 
     >>> from transformers import RobertaConfig, RobertaForSequenceClassification
     >>> config = RobertaConfig(vocab_size=10, num_hidden_layers=1, num_labels=3)
@@ -39,6 +40,8 @@ def unpad_encoder(model: PreTrainedModel) -> PreTrainedModel:
         return model
     use_cheap_dropout(encoder)
     encoder.use_upstream = False
+    pooling = getattr(model.config, "classifier_pooling", "cls")
+    encoder.returns_first_only = pooling == "cls" and not all_tokens
     encoder.forward = partial(_forward, encoder.forward, ADAPTERS[kind](encoder))
     model.computes_padding = False
     # The unpadded forward pass would ignore it.
@@ -54,12 +57,13 @@ def _forward(
     *others: object,
     **values: object,
 ) -> BaseModelOutputWithPooling:
-    """Return the last hidden states that the classifier reads.
+    """Return the last hidden states that the classifier or language-model head reads.
 
     They are those of each comment's first token, (B, 1, C); or of all tokens, (B, T, C), for a
-    classifier that takes the mean. Upstream's are returned if a call needs upstream's code.
+    classifier that takes the mean, or a language-model head. Upstream's are returned if a call
+    needs upstream's code.
     """
-    encoder, config = adapter.encoder, adapter.config
+    encoder = adapter.encoder
     if encoder.use_upstream or input_ids is None or others or _needs_upstream(adapter, values):
         return upstream(input_ids, attention_mask, *others, **values)
     mask = torch.ones_like(input_ids) if attention_mask is None else attention_mask
@@ -70,7 +74,7 @@ def _forward(
     # (B, T) → (1, U) → (U, C)
     tokens = (layout.unpad(x.expand_as(input_ids))[None] for x in (input_ids, types, positions))
     hidden = adapter.embed(*tokens)[0]
-    first_only = getattr(config, "classifier_pooling", "cls") == "cls"
+    first_only = encoder.returns_first_only
     hidden = _run_layers(adapter, hidden, layout, first_only)
     hidden = hidden[layout.batch_order, None] if first_only else layout.pad(hidden, mask.shape)
     pooler = getattr(encoder, "pooler", None)

@@ -26,7 +26,8 @@ from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.recipes import Recipe
 from toxlib.runs import cluster
-from toxlib.runs.folds import remove_work, train_fold, unfinished
+from toxlib.runs.adapting import adapted_recipe
+from toxlib.runs.folds import is_trained, remove_work, train_fold, unfinished
 from toxlib.runs.lock import lock
 from toxlib.runs.run import Run
 
@@ -40,6 +41,8 @@ def train_folds(run: Run) -> list[dict]:
     """Train the encoder on each fold that needs it, and predict. Returns the folds' records."""
     lock(run.folder)
     folds = unfinished(run)
+    if not all(is_trained(run, fold) for fold in folds):
+        adapted_recipe(run)  # once, here, so that all folds find it
     if folds and run.recipe.engine == "ray":
         _train_by_ray(run, folds)
     elif processes_per_fold(run.recipe) == 1 and folds_side_by_side(run.recipe) == 1:

@@ -25,6 +25,7 @@ from toxlib.errors import InputError
 from toxlib.evaluation.parts import average_versions
 from toxlib.progress import progress
 from toxlib.recipes import FIELDS, affects_training
+from toxlib.runs.adapting import adapted_recipe
 from toxlib.runs.examples import original_rows, training_examples, validation_examples
 from toxlib.runs.lock import lock
 from toxlib.runs.predictions import OWN, TEST
@@ -169,7 +170,7 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
             data = training_examples(run, fold), validation_examples(run, fold)
             with process.main_process_first():
                 work = work_folder(run, fold, process.num_processes)
-            trained = finetune(run.training_recipe, run.label_names, *data, work)
+            trained = finetune(adapted_recipe(run), run.label_names, *data, work)
             if process.is_main_process:
                 keep_model(run, fold, trained, side_by_side)
             process.wait_for_everyone()

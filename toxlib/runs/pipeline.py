@@ -29,7 +29,7 @@ from toxlib.runs.pseudo_labels import open_teacher
 from toxlib.runs.record import read_record
 from toxlib.runs.report import write_report
 from toxlib.runs.run import Run, open_run, reopen, run_folder, set_up_display
-from toxlib.training import checkpoints
+from toxlib.training import adaptation, checkpoints
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
 BLEND_NOTEBOOKS = ("06_blend", "04_thresholds", "05_submission")
@@ -69,6 +69,8 @@ def run_pipeline(
     checkpoints.check(run.recipe, run.label_names)
     if run.recipe.teacher:
         open_teacher(run)
+    if run.recipe.adapt_epochs:
+        adaptation.check(run.recipe)
     _check_disk(run)
     run.claim()
     opening = {"recipe": recipe, "data_dir": str(run.data_dir), "overrides": overrides}
@@ -187,19 +189,22 @@ def _check_members(recipe: str, overrides: Overrides) -> None:
     set_up_display()
     for member in members:
         checkpoints.check(member, ["label"])
+        if member.adapt_epochs:
+            adaptation.check(member)
 
 
 def _check_disk(run: Run) -> None:
     """Raise an InputError if the run folder cannot be written, or the disk has too little room.
 
     A checkpoint is three times as large as the model, and three are kept for each fold that is
-    trained at the same time. A trained model is kept for each fold.
+    trained at the same time. A trained model is kept for each fold, and an adapted encoder.
     """
     folder = next(path for path in (run.folder, *run.folder.parents) if path.exists())
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: not writable; choose another run folder by --run-dir")
     parameters = checkpoints.count_parameters(run.recipe, run.label_names)
     models = run.recipe.folds + 9 * folds_side_by_side(run.recipe)
+    models += run.recipe.adapt_epochs > 0
     needed, free = 4 * parameters * models + FREE_FOR_OTHERS, shutil.disk_usage(folder).free
     if needed > free:
         fault = f"{free / 1e9:.1f} GB are free, and the run needs up to {needed / 1e9:.1f} GB"

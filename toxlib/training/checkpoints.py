@@ -202,11 +202,7 @@ def _configure(config: PreTrainedConfig, recipe: Recipe, labels: list[str]) -> P
     config.problem_type = "multi_label_classification"
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
-    for name, value in DROPOUTS.items():
-        if hasattr(config, name):
-            setattr(config, name, getattr(recipe, value))
-    if config.model_type == "longformer":
-        config.attention_window = [recipe.attention_window] * config.num_hidden_layers
+    set_encoder_values(config, recipe)
     if recipe.head == "cls4" and config.model_type != "longformer":
         raise InputError(
             f"head={recipe.head}: {recipe.checkpoint} is of type {config.model_type!r}, and only "
@@ -224,6 +220,15 @@ def _configure(config: PreTrainedConfig, recipe: Recipe, labels: list[str]) -> P
     return config
 
 
+def set_encoder_values(config: PreTrainedConfig, recipe: Recipe) -> None:
+    """Set an encoder's dropout, and a Longformer's attention window, to the recipe's values."""
+    for name, value in DROPOUTS.items():
+        if hasattr(config, name):
+            setattr(config, name, getattr(recipe, value))
+    if config.model_type == "longformer":
+        config.attention_window = [recipe.attention_window] * config.num_hidden_layers
+
+
 def _class_for(config: PreTrainedConfig) -> type:
     if config.model_type == heads.PooledLongformerConfig.model_type:
         return heads.PooledLongformerForMultiLabelSequenceClassification
@@ -234,7 +239,7 @@ def _class_for(config: PreTrainedConfig) -> type:
 
 def load(create: Callable, recipe: Recipe, **values):
     """Call `create` with the recipe's checkpoint; an InputError if that is not available."""
-    name = _local_or_hub_name(recipe)
+    name = local_or_hub_name(recipe)
     try:
         revision = recipe.revision or "main"
         if not Path(name).is_dir():
@@ -251,7 +256,7 @@ def load(create: Callable, recipe: Recipe, **values):
         raise InputError(f"{fault}; {remedy}") from error
 
 
-def _local_or_hub_name(recipe: Recipe) -> str:
+def local_or_hub_name(recipe: Recipe) -> str:
     """Return the checkpoint's folder, its files checked, or its name on the hub."""
     if recipe.checkpoint == BUNDLED_MINILM:
         return str(bundled_checkpoint())

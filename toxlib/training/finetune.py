@@ -193,7 +193,8 @@ def predict_seconds(trainer: MicroBatchTrainer) -> float:
     count = min(32, len(lengths))
     ranks = ((np.arange(count) + 0.5) / count * len(lengths)).astype(int)
     chosen = np.argsort(lengths, kind="stable")[ranks]
-    rows = list(data.select_columns(["input_ids", "labels"]).select(chosen))
+    not_read = [name for name in ("id", "length") if name in data.column_names]
+    rows = list(data.remove_columns(not_read).select(chosen))
     model, seconds = trainer.model.to(args.device), []
     with torch.random.fork_rng():
         for part in (rows[:1], rows, rows, rows):  # the first pass is slower and does not count

@@ -174,9 +174,9 @@ class MicroBatchTrainer(Trainer):
     def _backward(self, model, inputs, groups) -> torch.Tensor:
         """Add the gradient of all micro-batches to the gradients, and return the mean loss."""
         total = torch.zeros((), device=self.args.device)
-        comments, processes = len(inputs["labels"]), self.args.world_size
+        processes = self.args.world_size
         # A process without a comment takes part in the exchange with a gradient of zero.
-        weights = [len(rows) / comments for rows in groups] or [0.0]
+        weights = self._weights(inputs, groups) or [0.0]
         groups = groups or [np.zeros(1, dtype=int)]
         # One autocast context for all micro-batches casts the weights once per pass.
         with self.accelerator.autocast():
@@ -188,6 +188,10 @@ class MicroBatchTrainer(Trainer):
                     self.accelerator.backward(loss * processes)
                 total += loss.detach()
         return self.accelerator.reduce(total, "sum")
+
+    def _weights(self, inputs, groups) -> list[float]:
+        """Return each micro-batch's share of what the loss is the mean of: the comments."""
+        return [len(rows) / len(inputs["labels"]) for rows in groups]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss of comments; if `return_outputs`, with all of their logits."""
