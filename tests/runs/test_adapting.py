@@ -40,10 +40,8 @@ def test_all_folds_start_from_one_adapted_encoder(run, checkpoints):
     position = "embeddings.position_embeddings.weight"
     before = _weights(checkpoints["bert"])[position][:32]
     start = _weights(adapted)[f"bert.{position}"][:32]
-    ends = [
-        _weights(run.fold_folder(fold) / "model")[f"longformer.{position}"][-32:]
-        for fold in (0, 1)
-    ]
+    folders = [run.fold_folder(fold) / "model" for fold in (0, 1)]
+    ends = [_weights(folder)[f"longformer.{position}"][-32:] for folder in folders]
     assert not torch.equal(before, start)
     # One epoch with layer-wise rates moves the embeddings less than their adaptation has.
     for end in ends:

@@ -14,7 +14,7 @@ from toxlib.runs.predictions import OWN
 from toxlib.training.linear import LINEAR
 
 MINE = 1
-ADDED = "translations=de,fr varied_copies=0.5 clean_spelling=true"
+ADDED = "translations=de,fr varied_copies=0.5 clean_spelling=true adapt_epochs=1"
 """Recipe values that add to what a fold learns from; `_add_files` writes their files."""
 
 

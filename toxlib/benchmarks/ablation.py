@@ -9,7 +9,7 @@ import json
 import os
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 
 import joblib
@@ -30,6 +30,7 @@ from toxlib.recipes import FIELDS, Recipe, get_recipe
 from toxlib.runs.lock import end_with, lock
 from toxlib.runs.run import set_up_display
 from toxlib.training import machine
+from toxlib.training.adaptation import adapted_recipe
 from toxlib.training.finetune import finetune
 from toxlib.training.inference import predict_probabilities
 from toxlib.training.linear import LinearModels
@@ -49,6 +50,7 @@ CHANGES = {
     "CLS head": (REFERENCE, "head=cls"),
     "3 epochs": (REFERENCE, "epochs=3"),
     "pseudo-labels": (REFERENCE, f"teacher={REFERENCE}"),
+    "adapted": (REFERENCE, "adapt_epochs=1"),
     "varied copies": (REFERENCE, "varied_copies=0.3"),
     "clean spelling": (REFERENCE, "clean_spelling=true"),
     "both": ("clean spelling", "varied_copies=0.3"),
@@ -145,7 +147,8 @@ def train_once(rows: Rows, recipe: Recipe, blocks: int, path: Path, jobs: int) -
     start = time.process_time()
     with machine.threads(max(1, (os.cpu_count() or 1) // jobs)):
         parts = [examples, *_added(examples, texts["unlabelled"], recipe, path.parent)]
-        trained = finetune(recipe, rows.label_names, join_examples(parts), None, work)
+        adapted = _adapted(recipe, [*examples.texts, *texts["unlabelled"]], path.parent)
+        trained = finetune(adapted, rows.label_names, join_examples(parts), None, work)
         saved = {"seconds": time.process_time() - start}
         model = trained.model, trained.tokenizer
         saved |= {kind: predict_probabilities(*model, texts[kind]) for kind in texts}
@@ -171,6 +174,12 @@ def _prepare(rows: Rows, recipe: Recipe, blocks: int) -> tuple[Examples, dict[st
         training = prepare(training, clean_spelling=True)
         texts = {kind: prepare(of_kind, clean_spelling=True) for kind, of_kind in texts.items()}
     return Examples(training, labels), texts
+
+
+def _adapted(recipe: Recipe, texts: list[str], output: Path) -> Recipe:
+    """Return the recipe with its encoder adapted to the texts, if it says so; once for all seeds."""
+    adapted = adapted_recipe(replace(recipe, seed=0), texts, output / "adapted")
+    return replace(recipe, checkpoint=adapted.checkpoint, revision=adapted.revision)
 
 
 def _added(
