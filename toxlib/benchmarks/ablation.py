@@ -177,7 +177,7 @@ def _prepare(rows: Rows, recipe: Recipe, blocks: int) -> tuple[Examples, dict[st
 
 
 def _adapted(recipe: Recipe, texts: list[str], output: Path) -> Recipe:
-    """Return the recipe with its encoder adapted to the texts, if it says so; once for all seeds."""
+    """Return the recipe with its encoder adapted, if it says so: once, for all seeds."""
     adapted = adapted_recipe(replace(recipe, seed=0), texts, output / "adapted")
     return replace(recipe, checkpoint=adapted.checkpoint, revision=adapted.revision)
 
