@@ -18,7 +18,9 @@ LETTERS = str.maketrans("@4310$5", "aaeioss")
 """The letter that a digit or sign is read as. 1 is read as i; ! needs more care, see `BANG`."""
 LETTER = r"(?![\W\d_])[A-Za-zÀ-ɏͰ-ԯ]"
 WORD = re.compile(f"(?:{LETTER}){{3,}}")
-SPACED = re.compile(rf"(?<![^\W_]){LETTER}([ .\-_*]){LETTER}(?:\1{LETTER})+(?![^\W_])")
+SPACED = re.compile(
+    rf"(?<![\w.*@$'’-]){LETTER}([ .\-_*]){LETTER}(?:\1{LETTER})+(?![^\W_]|[*@$]\w)"
+)
 """Three or more letters, each on its own, with the same separator between all of them."""
 REPEATED = re.compile(rf"({LETTER})\1{{2,}}", re.IGNORECASE)
 HIDDEN = re.compile("[a-z][@$01345]{1,2}[a-z]", re.IGNORECASE)
@@ -30,7 +32,7 @@ BANG = re.compile(
 )
 """A ! with no vowel on one side, as in "sh!t" and "fuck!ng", not in "Stop!You"."""
 PART = re.compile(r"[\w@$!]+")
-CODE = re.compile(r"[IVXLCDM]+|[0-9a-f]{4,}|[0-9A-F]{4,}|(?i:(.)\1*)")
+CODE = re.compile(r"[IVXLCDM]+|(?i:[a-f]{0,40}[0-9][0-9a-f]{3,}|(.)\1*)")
 """What is no word: a Roman or hexadecimal number, or one letter repeated, such as www."""
 ADDRESS = re.compile(r"://|www\.|\w@[\w-]+\.\w", re.IGNORECASE)
 
