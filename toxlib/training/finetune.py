@@ -28,7 +28,8 @@ from toxlib.recipes import Recipe
 from toxlib.training import checkpoints, resume
 from toxlib.training.machine import default_device, peak_memory_bytes, this_process
 from toxlib.training.precision import resolve
-from toxlib.training.trainer import MicroBatchTrainer, ProgressBar
+from toxlib.training.progress_bar import ProgressBar
+from toxlib.training.trainer import MicroBatchTrainer
 
 
 @dataclass(frozen=True)

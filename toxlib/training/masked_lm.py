@@ -24,7 +24,8 @@ from toxlib.recipes import Recipe
 from toxlib.training import checkpoints, model_files
 from toxlib.training.finetune import training_arguments
 from toxlib.training.precision import resolve
-from toxlib.training.trainer import MicroBatchTrainer, ProgressBar
+from toxlib.training.progress_bar import ProgressBar
+from toxlib.training.trainer import MicroBatchTrainer
 
 SCORED_TOGETHER = 64
 """Comments per batch when hidden words are scored."""
@@ -124,7 +125,7 @@ class HiddenWordsTrainer(MicroBatchTrainer):
         mask = inputs["attention_mask"]
         return {"input_ids": read, "attention_mask": mask, "targets": targets}
 
-    def _weights(self, inputs, groups) -> list[float]:
+    def _shares(self, inputs, groups) -> list[float]:
         counts = (inputs["targets"] != NOT_HIDDEN).sum(dim=1).cpu().numpy()
         return [counts[rows].sum() / counts.sum() for rows in groups]
 

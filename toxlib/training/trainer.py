@@ -11,13 +11,12 @@ import torch
 from accelerate.data_loader import BatchSamplerShard
 from torch.nn import functional as F
 from torch.utils.data import DataLoader, Sampler
-from transformers import EvalPrediction, PreTrainedModel, ProgressCallback, Trainer
+from transformers import EvalPrediction, PreTrainedModel, Trainer
 from transformers.trainer_utils import EvalLoopOutput
 
 from toxlib.data.batching import batch_lengths, default_token_budget, micro_batches, take_rows
 from toxlib.errors import InputError, show_all
 from toxlib.longformer.heads import sample_dropout
-from toxlib.progress import progress
 from toxlib.recipes import Recipe
 from toxlib.training.adversary import moved_weights
 from toxlib.training.losses import multilabel_loss, twice
@@ -176,7 +175,7 @@ class MicroBatchTrainer(Trainer):
         total = torch.zeros((), device=self.args.device)
         processes = self.args.world_size
         # A process without a comment takes part in the exchange with a gradient of zero.
-        weights = self._weights(inputs, groups) or [0.0]
+        weights = self._shares(inputs, groups) or [0.0]
         groups = groups or [np.zeros(1, dtype=int)]
         # One autocast context for all micro-batches casts the weights once per pass.
         with self.accelerator.autocast():
@@ -189,19 +188,23 @@ class MicroBatchTrainer(Trainer):
                 total += loss.detach()
         return self.accelerator.reduce(total, "sum")
 
-    def _weights(self, inputs, groups) -> list[float]:
+    def _shares(self, inputs, groups) -> list[float]:
         """Return each micro-batch's share of what the loss is the mean of: the comments."""
         return [len(rows) / len(inputs["labels"]) for rows in groups]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss of comments; if `return_outputs`, with all of their logits."""
-        labels, weights, r_drop = inputs["labels"], self._weights(inputs), self.recipe.r_drop
+        labels, weights, r_drop = (
+            inputs["labels"],
+            self._comment_weights(inputs),
+            self.recipe.r_drop,
+        )
         computed = twice(inputs) if r_drop else inputs
         logits = comment_logits(model, computed, self.recipe.max_length)
         loss = multilabel_loss(logits, labels, weights, r_drop)
         return (loss, logits) if return_outputs else loss
 
-    def _weights(self, inputs) -> torch.Tensor | None:
+    def _comment_weights(self, inputs) -> torch.Tensor | None:
         """Return what each comment's loss is multiplied by, (B, 1); None if nothing."""
         own = inputs["weight"][:, None] if "weight" in inputs else None
         if self.negatives_sampler is None:
@@ -296,23 +299,3 @@ def embedding_gradients(model: PreTrainedModel, is_sparse: bool) -> Iterator[Non
         gradient = embeddings.weight.grad
         if gradient is not None and gradient.is_sparse:
             embeddings.weight.grad = gradient.to_dense()
-
-
-class ProgressBar(ProgressCallback):
-    """Trainer's progress on toxlib's bars, which look alike in a terminal, Jupyter and a log."""
-
-    def on_train_begin(self, args, state, control, **kwargs):
-        self.current_step = state.global_step  # not 0 if a killed training goes on
-        if state.is_world_process_zero:
-            self.training_bar = progress(total=state.max_steps, description="Train", unit="step")
-            self.training_bar.update(state.global_step)
-
-    def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
-        if state.is_world_process_zero and self.prediction_bar is None:
-            batches = len(eval_dataloader)
-            self.prediction_bar = progress(total=batches, description="Evaluate", unit="batch")
-        super().on_prediction_step(args, state, control, eval_dataloader, **kwargs)
-
-    def on_log(self, args, state, control, logs=None, **kwargs):
-        if self.training_bar is not None and "loss" in logs:
-            self.training_bar.set_postfix(loss=f"{float(logs['loss']):.4f}", refresh=False)
