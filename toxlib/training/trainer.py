@@ -199,6 +199,7 @@ class MicroBatchTrainer(Trainer):
             self._comment_weights(inputs),
             self.recipe.r_drop,
         )
+        r_drop = self.recipe.r_drop
         computed = twice(inputs) if r_drop else inputs
         logits = comment_logits(model, computed, self.recipe.max_length)
         loss = multilabel_loss(logits, labels, weights, r_drop)
