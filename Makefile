@@ -11,7 +11,7 @@ help:  ## list these commands
 run: .venv/current  ## set up, then recipe quick on data/ if it holds Kaggle's files, else on the sample
 	$(BIN)/python -m toxlib run --recipe quick
 
-test: .venv/cluster .venv/export  ## set up, then style checks and every test
+test: .venv/cluster .venv/export .venv/audit  ## set up, then style checks and every test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
@@ -29,7 +29,7 @@ lint: .venv/current  ## format and lint, notebooks included
 
 audit:  ## compare the pinned requirements with known vulnerabilities (needs internet)
 	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install --quiet pip-audit==2.10.1
-	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.txt -r requirements-cluster.txt -r requirements-export.txt
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.txt -r requirements-cluster.txt -r requirements-export.txt -r requirements-audit.txt
 
 .venv/current: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -43,4 +43,8 @@ audit:  ## compare the pinned requirements with known vulnerabilities (needs int
 
 .venv/export: requirements-export.txt .venv/current
 	$(BIN)/pip install --quiet -r requirements-export.txt
+	touch $@
+
+.venv/audit: requirements-audit.txt .venv/current
+	$(BIN)/pip install --quiet -r requirements-audit.txt
 	touch $@

@@ -153,6 +153,14 @@ def export(arguments: argparse.Namespace) -> None:
     print(*export(arguments.run, arguments.output, arguments.int8), sep="\n")
 
 
+def audit(arguments: argparse.Namespace) -> None:
+    """Execute 07_audit on a finished run; see `toxlib.runs.audit`."""
+    from toxlib.runs.pipeline import run_audit
+
+    finished = run_audit(arguments.run, arguments.templates)
+    print(f"{finished.path('identity.json')}\n{finished.path('report.html')}")
+
+
 def bench(arguments: argparse.Namespace) -> None:
     """Measure speed; see `toxlib.benchmarks`: `speed`, `scale` and `peers`."""
     if arguments.scale:
@@ -260,6 +268,10 @@ def _parser() -> argparse.ArgumentParser:
     added.add_argument("--id-column", default="id")
     added.add_argument("--text-column", default="comment_text")
     added.add_argument("--label-columns", default="", help="such as a,b (default: all further)")
+    added = add("audit", audit, "say where a finished run is wrong, and whom it flags too often")
+    added.add_argument("run", help="a finished run folder or blend")
+    help = "a CSV of sentences that name groups, with the columns text, identity and toxic"
+    added.add_argument("--templates", default="", metavar="FILE", help=help)
     added = add("bench", bench, "measure speed, ours and the tutorial's", "data", "output")
     help = "less of everything: a few minutes, not 25"
     added.add_argument("--quick", action="store_true", help=help)
