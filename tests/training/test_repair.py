@@ -8,8 +8,6 @@ from toxlib.training import repair
 
 pytest.importorskip("cleanlab", reason="pip install -r requirements-audit.txt")
 WORDS = ["about", "page", "note", "edit", "source", "topic", "list", "year", "town", "river"]
-    ["about", "page", "note", "edit", "source", "topic", "list", "year", "town", "river"]
-)
 
 
 def comments(count=600, wrong=0.0, seed=0):
