@@ -121,14 +121,14 @@ def in_words(table: pd.DataFrame) -> list[str]:
     if not told:
         told = [
             f"No group's false-positive rate is over twice the mean; the highest is that of "
-            f"{worst}, {table[TIMES].max():.1f} times the mean."
+            f"“{worst}”, {table[TIMES].max():.1f} times the mean."
         ]
     return [*told, f"On average over the groups, {mean:.0%} of these sentences are flagged."]
 
 
 def _sentence(name: str, row: pd.Series) -> str:
     return (
-        f"Sentences that name {name} and are not insulting are flagged "
+        f"Sentences that name the group “{name}” and are not insulting are flagged "
         f"{row[TIMES]:.1f} times as often as the average group's ({row[RATE]:.0%} of them; "
         f"95 % interval {row[f'{TIMES} low']:.1f} to {row[f'{TIMES} high']:.1f} times)."
     )

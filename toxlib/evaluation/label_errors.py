@@ -43,9 +43,9 @@ def label_error_report(
     return pd.DataFrame(
         {
             "with the label": positives,
-            "of these probably wrong": (errors & (labels == 1)).sum(axis=0),
-            "without it": len(labels) - positives,
-            "of these also probably wrong": (errors & (labels == 0)).sum(axis=0),
+            "probably without it": (errors & (labels == 1)).sum(axis=0),
+            "without the label": len(labels) - positives,
+            "probably with it": (errors & (labels == 0)).sum(axis=0),
         },
         index=pd.Index(label_names, name="label"),
     )
