@@ -96,7 +96,7 @@ def test_a_model_that_flags_one_group_is_told_in_the_summary(tmp_path):
     audit.write_identity(tmp_path, {"a source": table})
     assert audit.read_identity(tmp_path)["a source"].over_twice_the_mean == ["gay"]
     assert audit.summary(tmp_path)[0].startswith(
-        "a source: Sentences that name the group “gay” and are not insulting are flagged 44.0 times"
+        "a source: Sentences that name the group “gay” and are not insulting are flagged 44.0"
     )
 
 
