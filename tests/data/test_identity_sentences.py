@@ -73,7 +73,14 @@ def test_further_columns_are_left_out_and_blanks_normalised(write):
         ("text,identity,toxic\na,b,2\n", "row 1, column 'toxic': '2' is not a label; write 1 if"),
         ("text,identity,toxic\na,b,1\n ,b,0\n", "row 2, column 'text': ' ' is empty"),
         ("text,identity,toxic\na,b,1\nc,,0\n", "row 2, column 'identity': '' is empty"),
-        ("text,identity,toxic\na,b,1\nc,b,0\n", "column 'identity': one group only"),
+        (
+            "text,identity,toxic\na,b,1\nc,b,0\n",
+            "column 'identity': 1 different groups; give 2 to 200",
+        ),
+        (
+            f"text,identity,toxic\na,{'b' * 101},1\n",
+            "has more than 100 characters; write the name",
+        ),
         ("text,identity,toxic\na,b,1\nc,d,1\n", "column 'toxic': 1 in every row"),
         ("text,identity,toxic\na,b\n", "row 1: 2 fields where the header has 3"),
     ],
@@ -85,6 +92,12 @@ def test_faults_are_told_in_one_line(write, content, fault):
     assert str(caught.value).startswith(f"{path}: ")
     assert fault in str(caught.value)
     assert "\n" not in str(caught.value)
+
+
+def test_more_groups_than_a_table_can_show_are_refused(write):
+    rows = "".join(f"text {i},group {i},{i % 2}\n" for i in range(201))
+    with pytest.raises(InputError, match="201 different groups; give 2 to 200"):
+        read_sentences(write(f"text,identity,toxic\n{rows}"))
 
 
 def test_of_a_long_file_some_sentences_are_drawn_which_is_noted(write, monkeypatch):

@@ -22,6 +22,7 @@ COLUMNS = ("text", "identity", "toxic")
 """The columns of a file with such sentences; `toxic` is 1 if the sentence insults, else 0."""
 MOST_SENTENCES = 10_000
 """Of a file with more sentences, so many are drawn at random."""
+MOST_GROUPS, LONGEST_NAME = 200, 100
 SLOT = "{group}"
 
 
@@ -55,8 +56,8 @@ def read_sentences(path: Path, notes: list[str] | None = None) -> pd.DataFrame:
     the file is added to `notes`. Further columns are left out.
 
     Raises:
-        InputError: if the file is no such CSV, or has fewer than two groups, or no sentence of
-            one of the two classes.
+        InputError: if the file is no such CSV, or has fewer than 2 or more than `MOST_GROUPS`
+            groups, or no sentence of one of the two classes.
     """
     notes = [] if notes is None else notes
     table = pd.concat(_checked_chunks(path, notes), ignore_index=True)
@@ -66,8 +67,10 @@ def read_sentences(path: Path, notes: list[str] | None = None) -> pd.DataFrame:
         notes.append(
             f"{path.name}: {MOST_SENTENCES:,} of its sentences, drawn at random, are used."
         )
-    if table["identity"].nunique() < 2:
-        raise InputError(f"{path}: column 'identity': one group only; give at least two")
+    groups = table["identity"].nunique()
+    if not 2 <= groups <= MOST_GROUPS:
+        fault = f"column 'identity': {groups} different groups"
+        raise InputError(f"{path}: {fault}; give 2 to {MOST_GROUPS}")
     if table["toxic"].nunique() < 2:
         fault = f"{table['toxic'][0]} in every row"
         raise InputError(f"{path}: column 'toxic': {fault}; give sentences of both classes")
@@ -84,6 +87,9 @@ def _checked_chunks(path: Path, notes: list[str]) -> Iterator[pd.DataFrame]:
         strings = chunk[["text", "identity"]]
         filled = strings.apply(lambda column: column.str.strip() != "")
         check_cells(path, strings, filled, "is empty; fill it, or remove the row")
+        short = chunk[["identity"]].map(len) <= LONGEST_NAME
+        fault = f"has more than {LONGEST_NAME} characters; write the name of a group"
+        check_cells(path, chunk[["identity"]], short, fault)
         remedy = "write 1 if the text insults, else 0"
         toxic = parse_labels(path, chunk[["toxic"]], LABELS, remedy)
         yield toxic.assign(text=prepare(chunk["text"]), identity=prepare(chunk["identity"]))

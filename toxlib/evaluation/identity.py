@@ -12,11 +12,9 @@ from toxlib.evaluation.intervals import RESAMPLES, Ranked, to_interval
 from toxlib.evaluation.parts import to_logits
 
 RATE, TIMES, FOUND = "false-positive rate", "times the mean", "insults found"
-AUCS = {
-    "subgroup AUC": "only the group's sentences: does the model tell insults from the rest?",
-    "BPSN AUC": "background positive, subgroup negative: low if the name alone raises scores",
-    "BNSP AUC": "background negative, subgroup positive: low if the name alone lowers scores",
-}
+AUCS = ("subgroup AUC", "BPSN AUC", "BNSP AUC")
+"""Subgroup: of the group's sentences, do insults score higher than the rest? Background positive,
+subgroup negative: low if the name alone raises scores. BNSP: low if the name alone lowers them."""
 HIGH = 2.0
 """A false-positive rate of more than this many times the mean over the groups is reported."""
 
