@@ -11,7 +11,7 @@ help:  ## list these commands
 run: .venv/current  ## set up, then recipe quick on data/ if it holds Kaggle's files, else on the sample
 	$(BIN)/python -m toxlib run --recipe quick
 
-test: .venv/cluster .venv/export .venv/augment  ## set up, then style checks and every test
+test: .venv/cluster .venv/export .venv/augment .venv/audit  ## set up, then style checks and every test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
 
@@ -29,7 +29,7 @@ lint: .venv/current  ## format and lint, notebooks included
 
 audit:  ## compare the pinned requirements with known vulnerabilities (needs internet)
 	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install --quiet pip-audit==2.10.1
-	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip -r requirements.txt -r requirements-cluster.txt -r requirements-export.txt -r requirements-augment.txt
+	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip $(foreach file,$(wildcard requirements*.txt),-r $(file))
 
 .venv/current: requirements.txt pyproject.toml
 	$(PYTHON) -m venv .venv
@@ -37,14 +37,7 @@ audit:  ## compare the pinned requirements with known vulnerabilities (needs int
 	$(BIN)/pip install --quiet --no-deps --no-build-isolation --editable .
 	touch $@
 
-.venv/cluster: requirements-cluster.txt .venv/current
-	$(BIN)/pip install --quiet -r requirements-cluster.txt
-	touch $@
-
-.venv/export: requirements-export.txt .venv/current
-	$(BIN)/pip install --quiet -r requirements-export.txt
-	touch $@
-
-.venv/augment: requirements-augment.txt .venv/current
-	$(BIN)/pip install --quiet -r requirements-augment.txt
+# Optional requirements, such as .venv/export of requirements-export.txt.
+.venv/%: requirements-%.txt .venv/current
+	$(BIN)/pip install --quiet -r $<
 	touch $@

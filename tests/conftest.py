@@ -4,6 +4,7 @@ import os
 
 os.environ["HF_HUB_OFFLINE"] = "1"
 
+import shutil
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
@@ -51,6 +52,8 @@ HOSTILE_LABELS = {
 }
 MODERNBERT_IDS = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 1)
 """ModernBERT's own ids lie outside the tiny vocabulary."""
+TONES = (("thank you", 0), ("the note", 0), ("you idiot", 1), ("stupid", 1))
+"""Ends of sentences that name a group, and whether they insult."""
 logging.set_verbosity_error()
 
 
@@ -219,3 +222,33 @@ def blended(tiny_overrides, hostile_dir, tmp_path_factory) -> Path:
     arguments += ["--run-dir", str(folder), "--set", *tiny_overrides]
     assert main([*arguments, "lengthen_to=48", "folds=2"]) == 0
     return folder
+
+
+@pytest.fixture(scope="session")
+def audit_run(listener, tmp_path_factory):
+    """Return a function that copies a run folder and audits it, with hostile sentences, too."""
+    pytest.importorskip("cleanlab", reason="pip install -r requirements-audit.txt")
+    folder = tmp_path_factory.mktemp("audits")
+    texts = [text.replace("URL", listener.url) for text in HOSTILE]
+    rows = [(f"{text} {tone}", text, toxic) for text in texts for tone, toxic in TONES]
+    sentences = folder / "t<b>$x$.csv"
+    pd.DataFrame(rows, columns=["text", "identity", "toxic"]).to_csv(sentences, index=False)
+
+    def audit(source: Path) -> Path:
+        copy = shutil.copytree(source, folder / source.name)
+        assert main(["audit", str(copy), "--templates", str(sentences)]) == 0
+        return copy
+
+    return audit
+
+
+@pytest.fixture(scope="session")
+def audited(finished, audit_run) -> Path:
+    """Audit a copy of `finished` by the command line."""
+    return audit_run(finished)
+
+
+@pytest.fixture(scope="session")
+def audited_blend(blended, audit_run) -> Path:
+    """Audit a copy of `blended` by the command line."""
+    return audit_run(blended)

@@ -9,7 +9,8 @@ from transformers import get_scheduler
 
 from toxlib.__main__ import main
 from toxlib.errors import InputError
-from toxlib.recipes import BLENDS, FIELDS, RECIPES, Recipe, affects_training, get_recipe
+from toxlib.recipe_values import FIELDS, Recipe, affects_training
+from toxlib.recipes import BLENDS, RECIPES, get_recipe
 
 
 def test_overrides_change_single_values():

@@ -18,7 +18,7 @@ PUBLIC = {
     "InputError": "toxlib.errors",
     "LongformerForMultiLabelSequenceClassification": "toxlib.longformer.model",
     "RECIPES": "toxlib.recipes",
-    "Recipe": "toxlib.recipes",
+    "Recipe": "toxlib.recipe_values",
     "Run": "toxlib.runs.run",
     "Scorer": "toxlib.runs.predictor",
     "get_recipe": "toxlib.recipes",

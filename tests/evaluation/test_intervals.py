@@ -104,7 +104,7 @@ def test_a_resample_without_a_class_leaves_that_label_out_on_both_sides(monkeypa
 @given(st.lists(st.tuples(st.booleans(), st.integers(0, 4), st.integers(0, 3)), min_size=4))
 def test_weighted_auc_against_sklearn(rows):
     labels, scores, weights = (np.array(column) for column in zip(*rows, strict=True))
-    ranked = intervals._Ranked(labels.astype(int)[:, None], scores[:, None])
+    ranked = intervals.Ranked(labels.astype(int)[:, None], scores[:, None])
     auc = ranked.auc(weights[:, None].astype(float))[0]
     if min(weights[labels].sum(), weights[~labels].sum()) == 0:
         assert np.isnan(auc)

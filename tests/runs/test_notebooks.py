@@ -8,13 +8,15 @@ import pytest
 from papermill import inspect_notebook
 
 from toxlib.files import REPOSITORY
+from toxlib.runs.audit import AUDIT
 from toxlib.runs.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS, REOPENING
 
-NAMES = sorted({*NOTEBOOKS, *BLEND_NOTEBOOKS})
+NAMES = sorted({*NOTEBOOKS, *BLEND_NOTEBOOKS, AUDIT})
 PATHS = [REPOSITORY / "notebooks" / f"{name}.ipynb" for name in NAMES]
 PARAMETERS = {name: ["recipe", "data_dir", "run_dir", "overrides"] for name in NOTEBOOKS}
 PARAMETERS |= {name: ["run_dir", "overrides"] for name in REOPENING}
 PARAMETERS["06_blend"] = ["runs", "run_dir", "weights"]
+PARAMETERS[AUDIT] = ["run_dir", "templates"]
 
 
 def _cells(notebook, kind):

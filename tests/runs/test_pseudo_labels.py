@@ -48,7 +48,7 @@ def test_a_fold_learns_from_the_teachers_models_of_this_fold(student, blended):
 
 def test_a_blend_teaches_with_the_weights_of_this_fold(student, blended):
     teacher, labels = toxlib.reopen(blended), pseudo_labelled(student(), FOLD).labels
-    members = blending.open_members(teacher)
+    members = blending.members_of(teacher)
     fitted = blending.blend_parts(teacher.validation_labels, members)
     scores = np.stack([member.test_of(FOLD) for member in members.values()])
     assert np.allclose(labels, apply_weights(fitted.per_part[FOLD], scores))

@@ -34,9 +34,9 @@ def browse(tmp_path, listener):
     return open_page
 
 
-@pytest.fixture(params=["finished", "blended"])
+@pytest.fixture(params=["finished", "blended", "audited", "audited_blend"])
 def hostile_run(request):
-    """Return the folder of a run, or of a blend, of the hostile data set."""
+    """Return the folder of a run or blend of the hostile data set, also with its audit."""
     return request.getfixturevalue(request.param)
 
 
@@ -74,6 +74,16 @@ def test_the_page_has_a_policy_and_no_script(hostile_run):
     tags = " ".join(re.findall("<[^>]*>", page))  # text is left out: in it, < and > are escaped
     assert not re.search(r"<(script|iframe|base|link|object|embed|svg)\b|\son\w+=", tags)
     assert not re.search(r"(src|href)=[\"']?(http|javascript)", tags)
+
+
+def test_the_page_begins_with_its_summary_as_text(tmp_path):
+    nbformat.write(nbformat.v4.new_notebook(), tmp_path / "a.ipynb")
+    write_report(tmp_path, ["a"])
+    assert "Summary" not in (tmp_path / "report.html").read_text()
+    write_report(tmp_path, ["a"], ["<b>x</b> [y](javascript:z)", "and more"])
+    page = (tmp_path / "report.html").read_text()
+    assert "Summary" in page
+    assert "&lt;b&gt;x&lt;/b&gt; [y](javascript:z)\nand more" in page
 
 
 def test_names_of_folders_are_escaped(tmp_path):

@@ -21,7 +21,8 @@ from toxlib.data.duplicates import duplicate_groups
 from toxlib.data.examples import Examples
 from toxlib.evaluation.intervals import paired_bootstrap
 from toxlib.evaluation.metrics import mean_columnwise_auc
-from toxlib.recipes import Recipe, get_recipe
+from toxlib.recipe_values import Recipe
+from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints, machine, precision, windows
 from toxlib.training.finetune import Finetuned, finetune
 

@@ -13,7 +13,8 @@ from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.progress import format_seconds
-from toxlib.recipes import FIELDS, get_recipe
+from toxlib.recipe_values import FIELDS
+from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints as loading
 from toxlib.training import finetune
 from toxlib.training.inference import predict_probabilities

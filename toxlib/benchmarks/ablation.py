@@ -26,7 +26,8 @@ from toxlib.errors import InputError, show
 from toxlib.evaluation.intervals import paired_bootstrap
 from toxlib.evaluation.metrics import mean_columnwise_auc, mean_log_loss
 from toxlib.evaluation.parts import average
-from toxlib.recipes import FIELDS, Recipe, get_recipe
+from toxlib.recipe_values import FIELDS, Recipe
+from toxlib.recipes import get_recipe
 from toxlib.runs.lock import end_with, lock
 from toxlib.runs.run import set_up_display
 from toxlib.training import machine

@@ -31,7 +31,7 @@ class Interval:
 
 def bootstrap(labels: np.ndarray, probabilities: np.ndarray) -> Interval:
     """Return the mean column-wise AUC of (N, L) predictions with its interval."""
-    return _interval(_scores(labels, [probabilities], "auc")[0])
+    return to_interval(_scores(labels, [probabilities], "auc")[0])
 
 
 def paired_bootstrap(
@@ -47,7 +47,7 @@ def paired_bootstrap(
     """
     first, second = ([p] if np.ndim(p) == 2 else list(p) for p in (a, b))
     scores = _scores(labels, [*first, *second], metric)
-    return _interval(scores[: len(first)].mean(axis=0) - scores[len(first) :].mean(axis=0))
+    return to_interval(scores[: len(first)].mean(axis=0) - scores[len(first) :].mean(axis=0))
 
 
 def evaluate_against(
@@ -60,15 +60,15 @@ def evaluate_against(
     """Return a model's scores and those of others, (N, L) each, with intervals, ready for JSON."""
     predictions = [probabilities, *others.values()]
     aucs, losses = (_scores(labels, predictions, metric) for metric in ("auc", "log_loss"))
-    intervals = {"mean column-wise AUC": _interval(aucs[0])}
+    intervals = {"mean column-wise AUC": to_interval(aucs[0])}
     for name, auc, loss in zip(others, aucs[1:], losses[1:], strict=True):
         with np.errstate(divide="ignore", invalid="ignore"):
             ratio = (1 - aucs[0]) / (1 - auc)
         if auc[0] == 1:  # there is no error to divide by
             ratio[:] = np.nan
-        intervals[f"mean column-wise AUC minus {name}"] = _interval(aucs[0] - auc)
-        intervals[f"error divided by {name}'s"] = _interval(ratio)
-        intervals[f"log loss minus {name}"] = _interval(losses[0] - loss)
+        intervals[f"mean column-wise AUC minus {name}"] = to_interval(aucs[0] - auc)
+        intervals[f"error divided by {name}'s"] = to_interval(ratio)
+        intervals[f"log loss minus {name}"] = to_interval(losses[0] - loss)
     return {
         "validation": evaluate(labels, probabilities, label_names),
         "validation_note": note,
@@ -77,7 +77,7 @@ def evaluate_against(
     }
 
 
-def _interval(scores: np.ndarray) -> Interval:
+def to_interval(scores: np.ndarray) -> Interval:
     """Make an interval from (1 + R,) scores: those of all rows and of the resamples."""
     low, high = pd.Series(scores[1:]).quantile([0.025, 0.975])  # this leaves out NaN
     return Interval(float(scores[0]), float(low), float(high))
@@ -104,15 +104,15 @@ def _score_function(labels: np.ndarray, probabilities: np.ndarray, metric: str) 
         losses = row_losses(labels, probabilities)
         return lambda weights: losses @ weights / len(losses)
     if metric == "pooled_auc":
-        return _Ranked(labels, probabilities).auc
+        return Ranked(labels, probabilities).auc
     if metric == "auc":
-        columns = [_Ranked(labels[:, [j]], probabilities[:, [j]]) for j in range(labels.shape[1])]
+        columns = [Ranked(labels[:, [j]], probabilities[:, [j]]) for j in range(labels.shape[1])]
         # (L, R) → (R,). The mean leaves out labels that lose a class in a resample.
         return lambda w: pd.DataFrame([column.auc(w) for column in columns]).mean().to_numpy()
     raise ValueError(f"metric={metric}: give auc, pooled_auc or log_loss")
 
 
-class _Ranked:
+class Ranked:
     """Decisions that are ranked once, so that the AUC of a resample only has to add up weights.
 
     AUC is the share of pairs of a positive and a negative in which the positive has the higher

@@ -65,7 +65,12 @@ def mean_log_loss(labels: np.ndarray, probabilities: np.ndarray) -> float:
 
 
 def row_losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return the log loss of each row, (N,), clipped as scikit-learn's `log_loss` does."""
+    """Return the log loss of each row, (N,): the mean over its labels."""
+    return losses(labels, probabilities).mean(axis=1)
+
+
+def losses(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
+    """Return the log loss of each decision, (N, L), clipped as scikit-learn's `log_loss` does."""
     smallest = np.finfo(np.float64).eps
     p = np.clip(probabilities.astype(np.float64), smallest, 1 - smallest)
-    return -np.where(labels == 1, np.log(p), np.log(1 - p)).mean(axis=1)
+    return -np.where(labels == 1, np.log(p), np.log(1 - p))

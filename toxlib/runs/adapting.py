@@ -3,7 +3,7 @@
 from pathlib import Path
 
 from toxlib import files
-from toxlib.recipes import Recipe
+from toxlib.recipe_values import Recipe
 from toxlib.runs.run import Run
 from toxlib.training import adaptation
 

@@ -23,7 +23,7 @@ from toxlib.data.comments import read_comments
 from toxlib.data.text import PreparedTexts
 from toxlib.errors import InputError, show
 from toxlib.progress import progress
-from toxlib.recipes import LANGUAGE
+from toxlib.recipe_values import LANGUAGE
 from toxlib.training.translation import Translator, load_translator
 
 BLOCK = 256

@@ -10,14 +10,15 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
+from scipy.stats import rankdata
 
 from toxlib import files
 from toxlib.errors import InputError
 from toxlib.evaluation import intervals
 from toxlib.evaluation.parts import join, to_logits
 from toxlib.evaluation.weights import Blended, apply_weights, fit_part_weights
-from toxlib.recipes import Recipe
-from toxlib.runs.predictions import ALL, SET_ASIDE, TEST, VALIDATION, Predictions
+from toxlib.recipe_values import Recipe
+from toxlib.runs.predictions import ALL, OWN, SET_ASIDE, TEST, VALIDATION, Predictions
 from toxlib.runs.run import Run, reopen, reopen_all, run_folder
 from toxlib.training.linear import LINEAR
 
@@ -68,14 +69,6 @@ def open_blend(
     return blend, members
 
 
-def open_members(run: Run) -> Members:
-    """Return the predictions of each model of a finished blend."""
-    return {
-        name: reopen(run.folder / member["run"]).predictions(member["predictions"])
-        for name, member in run.members.items()
-    }
-
-
 def correlations(members: Members) -> pd.DataFrame:
     """Return the correlation of the members' out-of-fold logits, (M, M), averaged over labels."""
     logits = np.stack([to_logits(member.validation()) for member in members.values()])  # (M, N, L)
@@ -84,6 +77,30 @@ def correlations(members: Members) -> pd.DataFrame:
         per_label = [np.corrcoef(logits[:, :, j]) for j in range(logits.shape[2])]
         mean = np.nanmean(per_label, axis=0)
     return pd.DataFrame(mean, index=list(members), columns=list(members))
+
+
+def disagreements(labels: np.ndarray, members: Members) -> pd.DataFrame:
+    """Return the share of one member's yes decisions that another does not share, (M, M).
+
+    Each member says yes to as many out-of-fold comments as have the label, so that members of
+    different scales can be compared; then the share is the same both ways. It is averaged over
+    the labels, (N, L).
+    """
+    counts = (labels == 1).sum(axis=0)
+    ranks = [rankdata(-member.validation(), "ordinal", axis=0) for member in members.values()]
+    said = [(rank <= counts).astype(float) for rank in ranks]  # M times (N, L)
+    shared = [[(a * b).sum(axis=0) / np.maximum(counts, 1) for b in said] for a in said]
+    differ = 1 - np.mean(np.array(shared)[:, :, counts > 0], axis=2)
+    return pd.DataFrame(differ, index=list(members), columns=list(members))
+
+
+def members_of(run: Run) -> Members:
+    """Return the predictions of a blend's members; of another run, its own and linear models'."""
+    if not run.members:
+        return {OWN: run.predictions()} | {name: run.predictions(name) for name in LINEAR}
+    opened = {folder: reopen(folder) for folder in run.member_folders}
+    sources = {name: (opened[run.folder / m["run"]], m) for name, m in run.members.items()}
+    return {name: member.predictions(m["predictions"]) for name, (member, m) in sources.items()}
 
 
 def blend_parts(labels: np.ndarray, members: Members, equal: bool = False) -> Blended:

@@ -24,7 +24,7 @@ from toxlib.data import kaggle
 from toxlib.data.translations import translation_files
 from toxlib.errors import InputError
 from toxlib.progress import progress
-from toxlib.recipes import Recipe
+from toxlib.recipe_values import Recipe
 from toxlib.runs import cluster
 from toxlib.runs.adapting import adapted_recipe
 from toxlib.runs.folds import is_trained, remove_work, train_fold, unfinished

@@ -24,7 +24,7 @@ from toxlib.data.translations import Versions
 from toxlib.errors import InputError
 from toxlib.evaluation.parts import average_versions
 from toxlib.progress import progress
-from toxlib.recipes import FIELDS, affects_training
+from toxlib.recipe_values import FIELDS, affects_training
 from toxlib.runs.adapting import adapted_recipe
 from toxlib.runs.examples import original_rows, training_examples, validation_examples
 from toxlib.runs.lock import lock

@@ -17,10 +17,13 @@ from nbclient.exceptions import DeadKernelError
 from papermill.exceptions import PapermillExecutionError
 
 from toxlib import files
+from toxlib.data.identity_sentences import read_sentences
 from toxlib.errors import KEPT, InputError, NotebookError
-from toxlib.parameters import Overrides
+from toxlib.evaluation import label_errors
+from toxlib.parameters import Overrides, to_path
 from toxlib.progress import format_seconds
 from toxlib.recipes import BLENDS, get_recipe
+from toxlib.runs import audit
 from toxlib.runs.blending import open_blend
 from toxlib.runs.engines import folds_side_by_side
 from toxlib.runs.folds import copy_linear
@@ -84,6 +87,24 @@ def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Ru
     folders = [str(Path(folder).resolve()) for folder in runs]
     with locked(run.folder):
         return _execute_all(run, BLEND_NOTEBOOKS, {"runs": folders, "weights": weights})
+
+
+def run_audit(run_dir: str, templates: str = "") -> Run:
+    """Execute 07_audit on a finished run, and write the report with what it has found.
+
+    `templates` is a CSV of sentences that name groups; see `toxlib.data.identity_sentences`.
+
+    Raises:
+        InputError: if there is no finished run, cleanlab is missing, or the CSV has a fault.
+        NotebookError: if a cell fails.
+    """
+    label_errors.check_installed()
+    run, path = reopen(run_dir), to_path(templates, "templates")
+    if path:
+        read_sentences(Path(path))
+    with locked(run.folder):
+        absolute = path and str(Path(path).resolve())
+        return _execute_all(run, (audit.AUDIT,), {"templates": absolute})
 
 
 def execute(name: str, folder: Path, parameters: dict[str, object]) -> float:
@@ -152,7 +173,9 @@ def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, obj
         before = read_record(run.folder)["seconds"]
         run.record(seconds=before | {name: round(seconds, 1)})
         print(f"{step} done in {format_seconds(seconds)}", flush=True)
-    write_report(run.folder, (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS))
+    found = audit.summary(run.folder)  # empty if 04 has chosen other thresholds since
+    audited = (audit.AUDIT,) if found else ()
+    write_report(run.folder, (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS, *audited), found)
     return run
 
 

@@ -22,7 +22,7 @@ from toxlib.evaluation.parts import average
 from toxlib.evaluation.thresholds import thresholds_from_json
 from toxlib.evaluation.weights import apply_weights
 from toxlib.progress import progress
-from toxlib.recipes import affects_training
+from toxlib.recipe_values import affects_training
 from toxlib.runs.blending import WEIGHTS_FILE
 from toxlib.runs.cascading import fit_cascade, tell_rate
 from toxlib.runs.folds import LINEAR_FOLDER
@@ -110,6 +110,11 @@ class Scorer:
         """How many of the comments that were scored last have skipped the encoder."""
         return sum(models.skipped for models in self._models.values())
 
+    @property
+    def thresholds(self) -> np.ndarray:
+        """The thresholds of thresholds.json, (L,); an InputError if it is missing or damaged."""
+        return self._fitted(THRESHOLDS, thresholds_from_json)
+
     def predict(self, texts: Sequence[str], calibrated: bool = False) -> pd.DataFrame:
         """Return the probability of each label: a row per comment and a column per label.
 
@@ -190,7 +195,7 @@ class Scorer:
         return pd.DataFrame(calibrator(scores.to_numpy()), columns=self.label_names)
 
     def _decisions(self, scores: pd.DataFrame) -> pd.DataFrame:
-        return scores >= self._fitted(THRESHOLDS, thresholds_from_json)
+        return scores >= self.thresholds
 
     def _fitted(self, name: str, from_json: Callable):
         """Return what a notebook has fitted for the labels and members of this run."""

@@ -12,7 +12,7 @@ from toxlib.data.examples import Examples
 from toxlib.data.text import evenly_spaced
 from toxlib.errors import InputError
 from toxlib.evaluation.weights import apply_weights
-from toxlib.runs.blending import blend_parts, open_members
+from toxlib.runs.blending import blend_parts, members_of
 from toxlib.runs.run import Run, reopen
 
 
@@ -48,7 +48,7 @@ def pseudo_labelled(run: Run, fold: int) -> Examples:
         fault, remedy = "its folds are not those here", "choose another teacher or run folder"
         raise InputError(f"teacher={run.recipe.teacher}: {fault}; {remedy}")
     if teacher.members:
-        members = open_members(teacher)
+        members = members_of(teacher)
         weights = blend_parts(teacher.validation_labels, members).per_part[fold]
         scores = np.stack([member.test_of(fold) for member in members.values()])  # (M, N, L)
         scores = apply_weights(weights, scores)

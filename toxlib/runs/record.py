@@ -6,7 +6,7 @@ from pathlib import Path
 
 from toxlib import files
 from toxlib.errors import InputError
-from toxlib.recipes import Recipe
+from toxlib.recipe_values import Recipe
 from toxlib.training import checkpoints, precision
 from toxlib.training.machine import describe_machine
 

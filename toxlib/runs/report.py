@@ -33,8 +33,10 @@ TEMPLATE = f"""
 """nbconvert's page without its scripts, which would come from the network."""
 
 
-def write_report(folder: Path, names: Sequence[str]) -> None:
+def write_report(folder: Path, names: Sequence[str], summary: Sequence[str] = ()) -> None:
     """Join the executed notebooks called `names`, as far as they exist, into report.html.
+
+    If there is a `summary`, the page begins with its lines.
 
     Raises:
         InputError: if an executed notebook is damaged.
@@ -42,7 +44,8 @@ def write_report(folder: Path, names: Sequence[str]) -> None:
     copies = [folder / f"{name}.ipynb" for name in names]
     notebooks = [_read_notebook(path) for path in copies if path.exists()]
     joined = nbformat.v4.new_notebook(metadata=notebooks[0].metadata if notebooks else {})
-    joined.cells = [cell for notebook in notebooks for cell in notebook.cells]
+    cells = [cell for notebook in notebooks for cell in notebook.cells]
+    joined.cells = _summary_cells(summary) + cells
     joined.metadata["title"] = f"toxlib: {visible(folder.name)}"
     exporter = HTMLExporter(raw_template=TEMPLATE, embed_images=True)
     # Of the states that a progress bar has written, keep the last.
@@ -50,6 +53,17 @@ def write_report(folder: Path, names: Sequence[str]) -> None:
     page, _ = exporter.from_notebook_node(joined)
     with files.replacing(folder / "report.html") as temporary:
         temporary.write_text(page, "utf-8")
+
+
+def _summary_cells(lines: Sequence[str]) -> list[nbformat.NotebookNode]:
+    """Return the cells of the summary. Its lines are an output, since outputs are escaped."""
+    if not lines:
+        return []
+    output = nbformat.v4.new_output("stream", text="\n".join(lines) + "\n")
+    return [
+        nbformat.v4.new_markdown_cell("# Summary"),
+        nbformat.v4.new_code_cell("# from identity.json", outputs=[output]),
+    ]
 
 
 def _read_notebook(path: Path) -> nbformat.NotebookNode:

@@ -20,7 +20,8 @@ from toxlib.data import kaggle, splits, text
 from toxlib.data.translations import NO_TRANSLATIONS, Translations, read_translations
 from toxlib.errors import InputError
 from toxlib.parameters import Overrides, to_path
-from toxlib.recipes import Recipe, affects_training, change, get_recipe
+from toxlib.recipe_values import Recipe, affects_training
+from toxlib.recipes import change, get_recipe
 from toxlib.runs.lock import lock, unlock
 from toxlib.runs.predictions import OWN, Predictions
 from toxlib.runs.record import read_record, versions_and_machine

@@ -22,7 +22,7 @@ from toxlib import files
 from toxlib.data.masking import tokenize_words
 from toxlib.errors import InputError
 from toxlib.longformer.masked_lm import copy_to_global_attention
-from toxlib.recipes import BUNDLED_MINILM, Recipe
+from toxlib.recipe_values import BUNDLED_MINILM, Recipe
 from toxlib.training import checkpoints, masked_lm, resume
 from toxlib.training.finetune import run_training
 

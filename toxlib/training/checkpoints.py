@@ -27,7 +27,7 @@ from toxlib.longformer.encoders import unpad_encoder
 from toxlib.longformer.lengthen import lengthen
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 from toxlib.longformer.positions import longest_sequence
-from toxlib.recipes import BUNDLED_MINILM, Recipe
+from toxlib.recipe_values import BUNDLED_MINILM, Recipe
 from toxlib.training import model_files
 
 BUNDLED_SHA256 = {

@@ -24,7 +24,7 @@ from toxlib.data.examples import Examples
 from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.progress import format_seconds
-from toxlib.recipes import Recipe
+from toxlib.recipe_values import Recipe
 from toxlib.training import checkpoints, resume
 from toxlib.training.machine import default_device, peak_memory_bytes, this_process
 from toxlib.training.precision import resolve

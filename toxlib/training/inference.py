@@ -12,7 +12,7 @@ from toxlib.data import tokens
 from toxlib.data.batching import default_token_budget, micro_batches
 from toxlib.errors import InputError
 from toxlib.progress import progress
-from toxlib.recipes import Recipe
+from toxlib.recipe_values import Recipe
 from toxlib.training.machine import autocast
 from toxlib.training.precision import resolve
 from toxlib.training.windows import comment_logits

@@ -49,7 +49,7 @@ class LinearModels:
         self.vectorizers = {name: make() for name, make in FEATURES.items()}
         parts = [v.fit_transform(texts) for v in self.vectorizers.values()]
         matrix = csr_array(hstack(parts, "csr"))
-        columns = [_fit_column(matrix, column) for column in bar]
+        columns = [fit_column(matrix, column) for column in bar]
         self.arrays = {f"idf {name}": v.idf_ for name, v in self.vectorizers.items()}
         for name in LINEAR:
             self.arrays[f"coefficients {name}"] = np.stack([c[name][0] for c in columns])
@@ -127,12 +127,12 @@ def telling_words(
     words = vectorizer.get_feature_names_out()
     table = {}
     for name, column in zip(label_names, labels.T, strict=True):
-        coefficients, _ = _fit_column(matrix, column)["lr"]
+        coefficients, _ = fit_column(matrix, column)["lr"]
         table[name] = words[np.argsort(-coefficients, kind="stable")[:count]]
     return pd.DataFrame(table).rename(index=lambda row: row + 1)
 
 
-def _fit_column(matrix: csr_array, labels: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:
+def fit_column(matrix: csr_array, labels: np.ndarray) -> dict[str, tuple[np.ndarray, float]]:
     """Fit both models for one label: model → coefficients (V,) and intercept."""
     if len(np.unique(labels)) < 2:
         # A certain 0 or 1 would outweigh all other members of a blend. So we predict the rate as

@@ -20,7 +20,7 @@ from toxlib.data.masking import NO_WORD, NOT_HIDDEN, check_masking, hide_words
 from toxlib.errors import InputError
 from toxlib.longformer import masked_lm
 from toxlib.longformer.positions import longest_sequence
-from toxlib.recipes import Recipe
+from toxlib.recipe_values import Recipe
 from toxlib.training import checkpoints, model_files
 from toxlib.training.finetune import training_arguments
 from toxlib.training.precision import resolve

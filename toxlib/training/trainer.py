@@ -17,7 +17,7 @@ from transformers.trainer_utils import EvalLoopOutput
 from toxlib.data.batching import batch_lengths, default_token_budget, micro_batches, take_rows
 from toxlib.errors import InputError, show_all
 from toxlib.longformer.heads import sample_dropout
-from toxlib.recipes import Recipe
+from toxlib.recipe_values import Recipe
 from toxlib.training.adversary import moved_weights
 from toxlib.training.losses import multilabel_loss, twice
 from toxlib.training.negatives import NegativesSampler, rows_with_a_label

@@ -20,7 +20,7 @@ from toxlib import files
 from toxlib.data.batching import micro_batches
 from toxlib.data.text import prepare
 from toxlib.errors import InputError, show, show_all
-from toxlib.recipes import Recipe
+from toxlib.recipe_values import Recipe
 from toxlib.training import checkpoints, model_files
 from toxlib.training.machine import default_device
 
