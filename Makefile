@@ -13,7 +13,7 @@ run: .venv/current  ## set up, then recipe quick on data/ if it holds Kaggle's f
 
 test: .venv/cluster .venv/export .venv/augment .venv/audit  ## set up, then style checks and every test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 
 bench: .venv/current  ## set up, then measure speed side by side (about 25 minutes)
 	$(BIN)/python -m toxlib bench
