@@ -332,3 +332,17 @@ print(json.dumps([{{s["label"]: s["score"] for s in row}} for row in rows]))
     plain = [[row[label] for label in LABELS] for row in json.loads(done.stdout.splitlines()[-1])]
     expected = predict_probabilities(*loading.load_trained(trained), prepare(texts), "fp32")
     assert expected == pytest.approx(torch.tensor(plain).numpy(), abs=1e-6)
+
+
+def test_a_tokenizer_that_needs_sentencepiece_says_what_to_install(
+    checkpoints, tmp_path, monkeypatch
+):
+    folder = shutil.copytree(checkpoints["deberta-v3"], tmp_path / "deberta")
+    (folder / "tokenizer.json").unlink()
+    (folder / "spm.model").write_bytes(b"")
+    values = {"tokenizer_class": "DebertaV2Tokenizer", "vocab_type": "spm"}
+    (folder / "tokenizer_config.json").write_text(json.dumps(values))
+    monkeypatch.setitem(sys.modules, "sentencepiece", None)
+    expected = "sentencepiece is not installed.; pip install -r requirements-sentencepiece.txt"
+    with pytest.raises(InputError, match=expected):
+        loading.load_tokenizer(_recipe(folder))

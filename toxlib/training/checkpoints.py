@@ -4,6 +4,7 @@ A checkpoint is a local folder, a hub name with a revision, or the bundled all-M
 """
 
 import importlib.util
+import re
 from collections.abc import Callable
 from pathlib import Path
 
@@ -45,6 +46,9 @@ SAFE = {"trust_remote_code": False, "weights_only": True}
 """Arguments with which loading weights runs no code, neither a checkpoint's own nor a pickle's."""
 TOLD = {"output_loading_info": True, "ignore_mismatched_sizes": True}
 """Arguments with which transformers returns what it could not load; we decide what to refuse."""
+INSTALL_SENTENCEPIECE = "pip install -r requirements-sentencepiece.txt"
+SENTENCEPIECE = re.compile("sentencepiece|tiktoken", re.IGNORECASE)
+"""What transformers asks for if a checkpoint's only tokenizer file is spm.model, as DeBERTa's."""
 DROPOUTS = {
     "hidden_dropout_prob": "dropout",
     "dropout": "dropout",
@@ -250,7 +254,9 @@ def load(create: Callable, recipe: Recipe, **values):
         raise
     except Exception as error:  # many kinds, from several libraries
         reason, remedy = model_files.first_line(error), "choose another checkpoint"
-        if not Path(name).is_dir():
+        if SENTENCEPIECE.search(reason):
+            reason, remedy = "sentencepiece is not installed", INSTALL_SENTENCEPIECE
+        elif not Path(name).is_dir():
             remedy = "without internet, set checkpoint=FOLDER to a local copy"
         fault = f"checkpoint {name!r} could not be loaded ({reason})"
         raise InputError(f"{fault}; {remedy}") from error

@@ -24,7 +24,6 @@ from toxlib.recipe_values import Recipe
 from toxlib.training import checkpoints, model_files
 from toxlib.training.machine import default_device
 
-INSTALL = "pip install -r requirements-augment.txt"
 PIECE = 128
 """The most tokens in a piece: a few sentences."""
 BUDGET = {"cpu": 2048, "cuda": 32768}
@@ -91,7 +90,9 @@ def load_translator(checkpoint: str, revision: str, language: str) -> Translator
             type, or if it does not translate into this language.
     """
     if find_spec("sentencepiece") is None:
-        raise InputError(f"augment needs sentencepiece, not installed; run `{INSTALL}`")
+        raise InputError(
+            f"augment needs sentencepiece, not installed; run `{checkpoints.INSTALL_SENTENCEPIECE}`"
+        )
     from transformers import MarianMTModel, MarianTokenizer  # the latter needs the package
 
     source = Recipe("translator", checkpoint=checkpoint, revision=revision)
