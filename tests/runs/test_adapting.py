@@ -41,7 +41,8 @@ def test_all_folds_start_from_one_adapted_encoder(run, checkpoints):
     before = _weights(checkpoints["bert"])[position][:32]
     start = _weights(adapted)[f"bert.{position}"][:32]
     ends = [
-        _weights(run.fold_folder(fold) / "model")[f"longformer.{position}"][-32:] for fold in (0, 1)
+        _weights(run.fold_folder(fold) / "model")[f"longformer.{position}"][-32:]
+        for fold in (0, 1)
     ]
     assert not torch.equal(before, start)
     # One epoch with layer-wise rates moves the embeddings less than their adaptation has.

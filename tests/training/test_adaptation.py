@@ -219,10 +219,13 @@ class KillAt(TrainerCallback):
             raise Killed
 
 
+@pytest.mark.parametrize("head_steps", [6, 300])
 @pytest.mark.parametrize(("step", "is_head"), [(5, True), (2, False), (16, False)])
 def test_a_killed_adaptation_ends_at_the_same_weights(
-    checkpoints, tmp_path, monkeypatch, step, is_head
+    checkpoints, tmp_path, monkeypatch, step, is_head, head_steps
 ):
+    """The head is trained for 6 or 12 steps, and then everything for 24."""
+    monkeypatch.setattr(adaptation, "HEAD_STEPS", head_steps)
     recipe = _recipe(checkpoints["bert"], "adapt_epochs=2 checkpoint_steps=3 dropout=0.1")
     whole = adaptation.adapt(recipe, TEXTS, tmp_path / "whole")
     kill, make = KillAt(), masked_lm.make_trainer
@@ -258,3 +261,10 @@ def test_bad_input_is_one_line(checkpoints, tokenizer, tmp_path):
         adaptation.adapt(_recipe(tmp_path / "albert"), TEXTS, tmp_path)
     with pytest.raises(InputError, match="fewer than 2 comments have a word"):
         adaptation.adapt(_recipe(checkpoints["bert"]), ["", "one"], tmp_path)
+
+
+def test_a_loss_that_is_not_finite_says_what_to_do(checkpoints, tmp_path):
+    trainer, _ = _trainer(_recipe(checkpoints["bert"]), tmp_path)
+    trainer.model.get_input_embeddings().weight.data[:] = float("nan")
+    with pytest.raises(InputError, match=r"the loss is nan at step 1; lower adapt_learning_rate"):
+        adaptation.run_training(trainer)

@@ -16,7 +16,7 @@ from pathlib import Path
 import datasets
 import torch
 from filelock import FileLock
-from transformers import set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from toxlib import files
 from toxlib.data.masking import tokenize_words
@@ -51,7 +51,7 @@ def adapt(recipe: Recipe, texts: Sequence[str], folder: Path) -> Path:
     Args:
         recipe: makes `adapt_epochs` passes over the texts, at least one, with the learning rate
             `adapt_learning_rate`; `USED` names the other values that count.
-        texts: N comments, those of the test set too. Labels are not needed.
+        texts: N comments, those of the test set too, as the model will read them (`text.prepare`).
 
     Raises:
         InputError: if the checkpoint cannot be loaded or cannot learn to predict words.
@@ -138,7 +138,13 @@ def _train(recipe: Recipe, texts: Sequence[str], work: Path, adapted: Path, sour
         files.write_json(new / RESULT, result)
 
 
-def _train_head(model, tokenizer, data, recipe: Recipe, work: Path) -> float:
+def _train_head(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: tuple[datasets.Dataset, datasets.Dataset],
+    recipe: Recipe,
+    work: Path,
+) -> float:
     """Train the head alone, so that its first, random gradients do not change the encoder.
 
     Returns the seconds of this training.

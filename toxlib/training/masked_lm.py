@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoConfig,
     AutoModel,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -57,7 +58,7 @@ def load(recipe: Recipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, bool
     return masked_lm.unpad_masked_lm(model), tokenizer, head_is_new
 
 
-def load_config(recipe: Recipe):
+def load_config(recipe: Recipe) -> PreTrainedConfig:
     """Return the configuration of the recipe's encoder, which is not lengthened."""
     config = checkpoints.load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
     if config.model_type not in masked_lm.HEADS:
@@ -125,11 +126,13 @@ class HiddenWordsTrainer(MicroBatchTrainer):
         return {"input_ids": read, "attention_mask": mask, "targets": targets}
 
     def _weights(self, inputs, groups) -> list[float]:
+        """Return each micro-batch's share of the batch's hidden tokens."""
         counts = (inputs["targets"] != NOT_HIDDEN).sum(dim=1).cpu().numpy()
         return [counts[rows].sum() / counts.sum() for rows in groups]
 
     def _not_finite(self, inputs: dict, value: float, what: str = "loss") -> str:
-        return "adapting the encoder: " + super()._not_finite({}, value, what)
+        fault = f"adapting the encoder: the {what} is {value} at step {self.state.global_step + 1}"
+        return f"{fault}; lower adapt_learning_rate, or set precision=fp32"
 
 
 def make_trainer(
