@@ -22,7 +22,7 @@ from toxlib.data.masking import NOT_HIDDEN
 from toxlib.errors import InputError
 from toxlib.longformer.masked_lm import HEADS
 from toxlib.recipes import get_recipe
-from toxlib.training import adaptation, masked_lm
+from toxlib.training import adaptation, hidden_words
 from toxlib.training import checkpoints as loading
 
 TEXTS = [
@@ -64,11 +64,11 @@ def with_head(request, tokenizer, tmp_path_factory) -> Path:
 
 
 def _trainer(recipe, folder, held_out=16):
-    model, tokenizer, head_is_new = masked_lm.load(recipe)
+    model, tokenizer, head_is_new = hidden_words.load(recipe)
     folder.mkdir(exist_ok=True)
     data = adaptation.tokenize_words(TEXTS, tokenizer, folder / "a.arrow")
     parts = data.select(range(96 - held_out)), data.select(range(96 - held_out, 96))
-    return masked_lm.make_trainer(model, tokenizer, parts, recipe, folder), head_is_new
+    return hidden_words.make_trainer(model, tokenizer, parts, recipe, folder), head_is_new
 
 
 def test_loss_and_gradients_are_those_of_the_padded_model(with_head, tmp_path):
@@ -228,7 +228,7 @@ def test_a_killed_adaptation_ends_at_the_same_weights(
     monkeypatch.setattr(adaptation, "HEAD_STEPS", head_steps)
     recipe = _recipe(checkpoints["bert"], "adapt_epochs=2 checkpoint_steps=3 dropout=0.1")
     whole = adaptation.adapt(recipe, TEXTS, tmp_path / "whole")
-    kill, make = KillAt(), masked_lm.make_trainer
+    kill, make = KillAt(), hidden_words.make_trainer
     kill.step, kill.is_head = step, is_head
 
     def make_with_kill(*args):
@@ -236,7 +236,7 @@ def test_a_killed_adaptation_ends_at_the_same_weights(
         trainer.add_callback(kill)
         return trainer
 
-    monkeypatch.setattr(masked_lm, "make_trainer", make_with_kill)
+    monkeypatch.setattr(hidden_words, "make_trainer", make_with_kill)
     with pytest.raises(Killed):
         adaptation.adapt(recipe, TEXTS, tmp_path / "killed")
     kill.step = None

@@ -23,7 +23,7 @@ from toxlib.data.masking import tokenize_words
 from toxlib.errors import InputError
 from toxlib.longformer.masked_lm import copy_to_global_attention
 from toxlib.recipes import BUNDLED_MINILM, Recipe
-from toxlib.training import checkpoints, masked_lm, resume
+from toxlib.training import checkpoints, hidden_words, resume
 from toxlib.training.finetune import run_training
 
 RESULT = "adaptation.json"
@@ -81,7 +81,7 @@ def adapted_recipe(recipe: Recipe, texts: Sequence[str], folder: Path) -> Recipe
 
 def check(recipe: Recipe) -> None:
     """Check that `adapt` can use the recipe's checkpoint; InputErrors are the same."""
-    masked_lm.load_tokenizer(recipe)
+    hidden_words.load_tokenizer(recipe)
 
 
 def _training_recipe(recipe: Recipe) -> Recipe:
@@ -89,7 +89,7 @@ def _training_recipe(recipe: Recipe) -> Recipe:
     values = {name: getattr(recipe, name) for name in USED}
     rate = recipe.adapt_learning_rate or recipe.learning_rate
     values |= {"epochs": recipe.adapt_epochs, "learning_rate": rate}
-    length = masked_lm.load_tokenizer(recipe).model_max_length
+    length = hidden_words.load_tokenizer(recipe).model_max_length
     return Recipe("adaptation", max_length=length, warmup_steps=0.06, **values)
 
 
@@ -118,10 +118,10 @@ def _encoder_digest(recipe: Recipe) -> str | dict[str, str]:
 def _train(recipe: Recipe, texts: Sequence[str], work: Path, adapted: Path, source: dict) -> None:
     """Train a new head alone and then everything; save the model and how well it predicts."""
     set_seed(recipe.seed)
-    model, tokenizer, head_is_new = masked_lm.load(recipe)
+    model, tokenizer, head_is_new = hidden_words.load(recipe)
     data = _split(tokenize_words(texts, tokenizer, work / "texts.arrow"))
     print(f"Adapt the encoder to {len(data[0])} comments", flush=True)
-    trainer = masked_lm.make_trainer(model, tokenizer, data, recipe, work)
+    trainer = hidden_words.make_trainer(model, tokenizer, data, recipe, work)
     path, seconds = work / "before.json", 0.0
     if not resume.last_whole_checkpoint(work / "checkpoints")[0]:
         if head_is_new:
@@ -155,7 +155,7 @@ def _train_head(
     for weight in learning:
         weight.requires_grad_(False)
     steps = min(HEAD_STEPS, epoch)
-    trainer = masked_lm.make_trainer(model, tokenizer, data, how, work, steps)
+    trainer = hidden_words.make_trainer(model, tokenizer, data, how, work, steps)
     seconds = run_training(trainer).cost["training_seconds"]
     for weight in learning:
         weight.requires_grad_(True)

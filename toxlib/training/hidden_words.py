@@ -1,4 +1,4 @@
-"""Load a checkpoint's masked language model, and train it on comments without padding."""
+"""Load a checkpoint's masked language model, and train it to predict hidden words of comments."""
 
 from pathlib import Path
 
@@ -54,7 +54,8 @@ def load(recipe: Recipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, bool
     if any("pooler." in key for key in info["unexpected_keys"]):
         # A classifier may read the pooler, and masked language models have none: keep it as it is.
         encoder = checkpoints.load(AutoModel.from_pretrained, recipe, **checkpoints.SAFE)
-        model.base_model.pooler = encoder.pooler.float().requires_grad_(False)
+        if hasattr(encoder, "pooler"):  # DeBERTa's is a part of its classifier
+            model.base_model.pooler = encoder.pooler.float().requires_grad_(False)
     return masked_lm.unpad_masked_lm(model), tokenizer, head_is_new
 
 
