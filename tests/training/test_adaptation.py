@@ -22,7 +22,7 @@ from toxlib.data.masking import NOT_HIDDEN
 from toxlib.errors import InputError
 from toxlib.longformer.masked_lm import HEADS
 from toxlib.recipes import get_recipe
-from toxlib.training import adaptation, masked_lm
+from toxlib.training import adaptation, hidden_words
 from toxlib.training import checkpoints as loading
 
 TEXTS = [
@@ -64,11 +64,11 @@ def with_head(request, tokenizer, tmp_path_factory) -> Path:
 
 
 def _trainer(recipe, folder, held_out=16):
-    model, tokenizer, head_is_new = masked_lm.load(recipe)
+    model, tokenizer, head_is_new = hidden_words.load(recipe)
     folder.mkdir(exist_ok=True)
     data = adaptation.tokenize_words(TEXTS, tokenizer, folder / "a.arrow")
     parts = data.select(range(96 - held_out)), data.select(range(96 - held_out, 96))
-    return masked_lm.make_trainer(model, tokenizer, parts, recipe, folder), head_is_new
+    return hidden_words.make_trainer(model, tokenizer, parts, recipe, folder), head_is_new
 
 
 def test_loss_and_gradients_are_those_of_the_padded_model(with_head, tmp_path):
@@ -219,13 +219,16 @@ class KillAt(TrainerCallback):
             raise Killed
 
 
+@pytest.mark.parametrize("head_steps", [6, 300])
 @pytest.mark.parametrize(("step", "is_head"), [(5, True), (2, False), (16, False)])
 def test_a_killed_adaptation_ends_at_the_same_weights(
-    checkpoints, tmp_path, monkeypatch, step, is_head
+    checkpoints, tmp_path, monkeypatch, step, is_head, head_steps
 ):
+    """The head is trained for 6 or 12 steps, and then everything for 24."""
+    monkeypatch.setattr(adaptation, "HEAD_STEPS", head_steps)
     recipe = _recipe(checkpoints["bert"], "adapt_epochs=2 checkpoint_steps=3 dropout=0.1")
     whole = adaptation.adapt(recipe, TEXTS, tmp_path / "whole")
-    kill, make = KillAt(), masked_lm.make_trainer
+    kill, make = KillAt(), hidden_words.make_trainer
     kill.step, kill.is_head = step, is_head
 
     def make_with_kill(*args):
@@ -233,7 +236,7 @@ def test_a_killed_adaptation_ends_at_the_same_weights(
         trainer.add_callback(kill)
         return trainer
 
-    monkeypatch.setattr(masked_lm, "make_trainer", make_with_kill)
+    monkeypatch.setattr(hidden_words, "make_trainer", make_with_kill)
     with pytest.raises(Killed):
         adaptation.adapt(recipe, TEXTS, tmp_path / "killed")
     kill.step = None
@@ -258,3 +261,10 @@ def test_bad_input_is_one_line(checkpoints, tokenizer, tmp_path):
         adaptation.adapt(_recipe(tmp_path / "albert"), TEXTS, tmp_path)
     with pytest.raises(InputError, match="fewer than 2 comments have a word"):
         adaptation.adapt(_recipe(checkpoints["bert"]), ["", "one"], tmp_path)
+
+
+def test_a_loss_that_is_not_finite_says_what_to_do(checkpoints, tmp_path):
+    trainer, _ = _trainer(_recipe(checkpoints["bert"]), tmp_path)
+    trainer.model.get_input_embeddings().weight.data[:] = float("nan")
+    with pytest.raises(InputError, match=r"the loss is nan at step 1; lower adapt_learning_rate"):
+        adaptation.run_training(trainer)

@@ -16,14 +16,14 @@ from pathlib import Path
 import datasets
 import torch
 from filelock import FileLock
-from transformers import set_seed
+from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
 from toxlib import files
 from toxlib.data.masking import tokenize_words
 from toxlib.errors import InputError
 from toxlib.longformer.masked_lm import copy_to_global_attention
 from toxlib.recipe_values import BUNDLED_MINILM, Recipe
-from toxlib.training import checkpoints, masked_lm, resume
+from toxlib.training import checkpoints, hidden_words, resume
 from toxlib.training.finetune import run_training
 
 RESULT = "adaptation.json"
@@ -51,7 +51,7 @@ def adapt(recipe: Recipe, texts: Sequence[str], folder: Path) -> Path:
     Args:
         recipe: makes `adapt_epochs` passes over the texts, at least one, with the learning rate
             `adapt_learning_rate`; `USED` names the other values that count.
-        texts: N comments, those of the test set too. Labels are not needed.
+        texts: N comments, those of the test set too, as the model will read them (`text.prepare`).
 
     Raises:
         InputError: if the checkpoint cannot be loaded or cannot learn to predict words.
@@ -81,7 +81,7 @@ def adapted_recipe(recipe: Recipe, texts: Sequence[str], folder: Path) -> Recipe
 
 def check(recipe: Recipe) -> None:
     """Check that `adapt` can use the recipe's checkpoint; InputErrors are the same."""
-    masked_lm.load_tokenizer(recipe)
+    hidden_words.load_tokenizer(recipe)
 
 
 def _training_recipe(recipe: Recipe) -> Recipe:
@@ -89,7 +89,7 @@ def _training_recipe(recipe: Recipe) -> Recipe:
     values = {name: getattr(recipe, name) for name in USED}
     rate = recipe.adapt_learning_rate or recipe.learning_rate
     values |= {"epochs": recipe.adapt_epochs, "learning_rate": rate}
-    length = masked_lm.load_tokenizer(recipe).model_max_length
+    length = hidden_words.load_tokenizer(recipe).model_max_length
     return Recipe("adaptation", max_length=length, warmup_steps=0.06, **values)
 
 
@@ -118,10 +118,10 @@ def _encoder_digest(recipe: Recipe) -> str | dict[str, str]:
 def _train(recipe: Recipe, texts: Sequence[str], work: Path, adapted: Path, source: dict) -> None:
     """Train a new head alone and then everything; save the model and how well it predicts."""
     set_seed(recipe.seed)
-    model, tokenizer, head_is_new = masked_lm.load(recipe)
+    model, tokenizer, head_is_new = hidden_words.load(recipe)
     data = _split(tokenize_words(texts, tokenizer, work / "texts.arrow"))
     print(f"Adapt the encoder to {len(data[0])} comments", flush=True)
-    trainer = masked_lm.make_trainer(model, tokenizer, data, recipe, work)
+    trainer = hidden_words.make_trainer(model, tokenizer, data, recipe, work)
     path, seconds = work / "before.json", 0.0
     if not resume.last_whole_checkpoint(work / "checkpoints")[0]:
         if head_is_new:
@@ -138,7 +138,13 @@ def _train(recipe: Recipe, texts: Sequence[str], work: Path, adapted: Path, sour
         files.write_json(new / RESULT, result)
 
 
-def _train_head(model, tokenizer, data, recipe: Recipe, work: Path) -> float:
+def _train_head(
+    model: PreTrainedModel,
+    tokenizer: PreTrainedTokenizerBase,
+    data: tuple[datasets.Dataset, datasets.Dataset],
+    recipe: Recipe,
+    work: Path,
+) -> float:
     """Train the head alone, so that its first, random gradients do not change the encoder.
 
     Returns the seconds of this training.
@@ -149,7 +155,7 @@ def _train_head(model, tokenizer, data, recipe: Recipe, work: Path) -> float:
     for weight in learning:
         weight.requires_grad_(False)
     steps = min(HEAD_STEPS, epoch)
-    trainer = masked_lm.make_trainer(model, tokenizer, data, how, work, steps)
+    trainer = hidden_words.make_trainer(model, tokenizer, data, how, work, steps)
     seconds = run_training(trainer).cost["training_seconds"]
     for weight in learning:
         weight.requires_grad_(True)

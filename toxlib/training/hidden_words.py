@@ -1,4 +1,4 @@
-"""Load a checkpoint's masked language model, and train it on comments without padding."""
+"""Load a checkpoint's masked language model, and train it to predict hidden words of comments."""
 
 from pathlib import Path
 
@@ -10,6 +10,7 @@ from torch.nn.utils.rnn import pad_sequence
 from transformers import (
     AutoConfig,
     AutoModel,
+    PreTrainedConfig,
     PreTrainedModel,
     PreTrainedTokenizerBase,
     PrinterCallback,
@@ -54,11 +55,12 @@ def load(recipe: Recipe) -> tuple[PreTrainedModel, PreTrainedTokenizerBase, bool
     if any("pooler." in key for key in info["unexpected_keys"]):
         # A classifier may read the pooler, and masked language models have none: keep it as it is.
         encoder = checkpoints.load(AutoModel.from_pretrained, recipe, **checkpoints.SAFE)
-        model.base_model.pooler = encoder.pooler.float().requires_grad_(False)
+        if hasattr(encoder, "pooler"):  # DeBERTa's is a part of its classifier
+            model.base_model.pooler = encoder.pooler.float().requires_grad_(False)
     return masked_lm.unpad_masked_lm(model), tokenizer, head_is_new
 
 
-def load_config(recipe: Recipe):
+def load_config(recipe: Recipe) -> PreTrainedConfig:
     """Return the configuration of the recipe's encoder, which is not lengthened."""
     config = checkpoints.load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
     if config.model_type not in masked_lm.HEADS:
@@ -126,11 +128,13 @@ class HiddenWordsTrainer(MicroBatchTrainer):
         return {"input_ids": read, "attention_mask": mask, "targets": targets}
 
     def _shares(self, inputs, groups) -> list[float]:
+        """Return each micro-batch's share of the batch's hidden tokens."""
         counts = (inputs["targets"] != NOT_HIDDEN).sum(dim=1).cpu().numpy()
         return [counts[rows].sum() / counts.sum() for rows in groups]
 
     def _not_finite(self, inputs: dict, value: float, what: str = "loss") -> str:
-        return "adapting the encoder: " + super()._not_finite({}, value, what)
+        fault = f"adapting the encoder: the {what} is {value} at step {self.state.global_step + 1}"
+        return f"{fault}; lower adapt_learning_rate, or set precision=fp32"
 
 
 def make_trainer(
