@@ -45,7 +45,7 @@ def vary(text: str, rng: Random, share: float = SHARE, kinds: Sequence[str] = ()
     state of `rng`.
 
     >>> vary("What an idiot!", Random(0), share=1, kinds=["spaced"])
-    'W-h-a-t an i-d-i-o-t!'
+    'W.h.a.t an i.d.i.o.t!'
     """
     spans = [word.span() for word in WORD.finditer(text)]
     count = min(len(spans), max(1, round(share * len(spans))))
