@@ -32,7 +32,7 @@ BANG = re.compile(
 )
 """A ! with no vowel on one side, as in "sh!t" and "fuck!ng", not in "Stop!You"."""
 PART = re.compile(r"[\w@$!]+")
-CODE = re.compile(r"[IVXLCDM]+|(?i:[a-f]{0,40}[0-9][0-9a-f]{3,}|(.)\1*)")
+CODE = re.compile(r"[IVXLCDM]+|(?i:[a-f]*[0-9][0-9a-f]{3,}|(.)\1*)")
 """What is no word: a Roman or hexadecimal number, or one letter repeated, such as www."""
 ADDRESS = re.compile(r"://|www\.|\w@[\w-]+\.\w", re.IGNORECASE)
 
@@ -45,7 +45,7 @@ def vary(text: str, rng: Random, share: float = SHARE, kinds: Sequence[str] = ()
     state of `rng`.
 
     >>> vary("What an idiot!", Random(0), share=1, kinds=["spaced"])
-    'W-h-a-t an i-d-i-o-t!'
+    'W.h.a.t an i.d.i.o.t!'
     """
     spans = [word.span() for word in WORD.finditer(text)]
     count = min(len(spans), max(1, round(share * len(spans))))

@@ -90,9 +90,8 @@ def load_translator(checkpoint: str, revision: str, language: str) -> Translator
             type, or if it does not translate into this language.
     """
     if find_spec("sentencepiece") is None:
-        raise InputError(
-            f"augment needs sentencepiece, not installed; run `{checkpoints.INSTALL_SENTENCEPIECE}`"
-        )
+        install = checkpoints.INSTALL_SENTENCEPIECE
+        raise InputError(f"augment needs sentencepiece, not installed; run `{install}`")
     from transformers import MarianMTModel, MarianTokenizer  # the latter needs the package
 
     source = Recipe("translator", checkpoint=checkpoint, revision=revision)
