@@ -78,8 +78,8 @@ def test_further_columns_are_left_out_and_blanks_normalised(write):
             "column 'identity': 1 different groups; give 2 to 200",
         ),
         (
-            f"text,identity,toxic\na,{'b' * 101},1\n",
-            "has more than 100 characters; write the name",
+            f"text,identity,toxic\na,{'b' * 201},1\n",
+            "has more than 200 characters; write the name",
         ),
         ("text,identity,toxic\na,b,1\nc,d,1\n", "column 'toxic': 1 in every row"),
         ("text,identity,toxic\na,b\n", "row 1: 2 fields where the header has 3"),

@@ -80,19 +80,18 @@ def test_a_model_that_flags_one_group_always_is_found():
     assert table.loc["c", "BNSP AUC"] == 1
     assert table.loc["c", "subgroup AUC"] == 0.5
     assert table.loc["a", "BPSN AUC"] == 1
-    words = in_words(table)
-    assert words[0] == (
-        "Sentences that name the group “c” and are not insulting are flagged 4.0 times as often "
-        "as the average group's (100% of them; 95 % interval 4.0 to 4.0 times)."
-    )
-    assert words[1:] == ["On average over the groups, 25% of these sentences are flagged."]
+    assert in_words(table) == [
+        "On average over 4 groups, 25% of the sentences that do not insult are flagged.",
+        "Sentences that name “c” and are not insulting are flagged 4.0 times as often as the "
+        "average group's (100% of them; 95 % interval 4.0 to 4.0 times).",
+    ]
 
 
 def test_a_fair_model_is_called_so():
     insulting, groups, templates = crossed()
     scores = np.where(templates == 4, 1, np.where(insulting == 1, 1.0, -1.0))
     table = identity_report(insulting, scores, groups, templates)
-    assert in_words(table)[0] == (
+    assert in_words(table)[1] == (
         "No group's false-positive rate is over twice the mean; the highest is that of “a”, 1.0 "
         "times the mean."
     )

@@ -75,3 +75,12 @@ def test_log_loss_of_certain_errors_is_clipped_as_in_sklearn(scores):
     certain = (good >= 0.5).astype(np.float32)  # only 0 and 1, so that clipping decides
     expected = log_loss(labels.ravel(), certain.ravel().astype(float))
     assert metrics.mean_log_loss(labels, certain) == pytest.approx(expected)
+
+
+def test_the_loss_of_each_decision_is_that_of_scikit_learn(scores):
+    labels, good, _ = scores
+    found = metrics.losses(labels, good)
+    assert found.shape == labels.shape
+    for j in range(labels.shape[1]):
+        assert found[:, j].mean() == pytest.approx(log_loss(labels[:, j], good[:, j]))
+    assert found[0, 0] == pytest.approx(-np.log(good[0, 0] if labels[0, 0] else 1 - good[0, 0]))

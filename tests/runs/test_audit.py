@@ -95,8 +95,11 @@ def test_a_model_that_flags_one_group_is_told_in_the_summary(tmp_path):
     files.write_json(tmp_path / "thresholds.json", {"toxic": {"threshold": 0.5}})
     audit.write_identity(tmp_path, {"a source": table})
     assert audit.read_identity(tmp_path)["a source"].over_twice_the_mean == ["gay"]
-    assert audit.summary(tmp_path)[0].startswith(
-        "a source: Sentences that name the group “gay” and are not insulting are flagged 44.0"
+    source, average, told = audit.summary(tmp_path)
+    assert source == "a source:"
+    assert average.startswith("On average over 44 groups, 2% of the sentences")
+    assert told.startswith(
+        "Sentences that name “gay” and are not insulting are flagged 44.0 times"
     )
 
 

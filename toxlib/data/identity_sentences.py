@@ -22,7 +22,8 @@ COLUMNS = ("text", "identity", "toxic")
 """The columns of a file with such sentences; `toxic` is 1 if the sentence insults, else 0."""
 MOST_SENTENCES = 10_000
 """Of a file with more sentences, so many are drawn at random."""
-MOST_GROUPS, LONGEST_NAME = 200, 100
+MOST_GROUPS, LONGEST_NAME = 200, 200
+"""In a file; more groups would take hours. A name is counted in characters."""
 SLOT = "{group}"
 
 

@@ -115,18 +115,17 @@ def in_words(table: pd.DataFrame) -> list[str]:
     if not mean > 0:
         return ["No sentence that does not insult is flagged, whichever group it names."]
     told = [_sentence(name, row) for name, row in over_the_mean(table).iterrows()]
-    worst = table[TIMES].idxmax()
     if not told:
-        told = [
-            f"No group's false-positive rate is over twice the mean; the highest is that of "
-            f"“{worst}”, {table[TIMES].max():.1f} times the mean."
-        ]
-    return [*told, f"On average over the groups, {mean:.0%} of these sentences are flagged."]
+        worst, times = table[TIMES].idxmax(), table[TIMES].max()
+        highest = f"the highest is that of “{worst}”, {times:.1f} times the mean"
+        told = [f"No group's false-positive rate is over twice the mean; {highest}."]
+    average = f"{mean:.0%} of the sentences that do not insult are flagged"
+    return [f"On average over {len(table)} groups, {average}.", *told]
 
 
 def _sentence(name: str, row: pd.Series) -> str:
     return (
-        f"Sentences that name the group “{name}” and are not insulting are flagged "
-        f"{row[TIMES]:.1f} times as often as the average group's ({row[RATE]:.0%} of them; "
+        f"Sentences that name “{name}” and are not insulting are flagged {row[TIMES]:.1f} times "
+        f"as often as the average group's ({row[RATE]:.0%} of them; "
         f"95 % interval {row[f'{TIMES} low']:.1f} to {row[f'{TIMES} high']:.1f} times)."
     )

@@ -87,7 +87,7 @@ def summary(folder: Path) -> list[str]:
         audits = read_identity(folder)
     except InputError:
         return []
-    lines = [f"{name}: {line}" for name, found in audits.items() for line in found.in_words]
+    lines = [line for name, found in audits.items() for line in (f"{name}:", *found.in_words)]
     return [visible(line) for line in lines]
 
 

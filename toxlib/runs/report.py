@@ -62,7 +62,9 @@ def _summary_cells(lines: Sequence[str]) -> list[nbformat.NotebookNode]:
     output = nbformat.v4.new_output("stream", text="\n".join(lines) + "\n")
     return [
         nbformat.v4.new_markdown_cell("# Summary"),
-        nbformat.v4.new_code_cell("# from identity.json", outputs=[output]),
+        nbformat.v4.new_code_cell(
+            "# what 07_audit has found about sentences that name groups", outputs=[output]
+        ),
     ]
 
 
