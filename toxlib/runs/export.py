@@ -73,9 +73,9 @@ def export(run_dir: Path, output: Path, int8: bool = False) -> list[str]:
 
     Raises:
         InputError: if the run is not finished, is a blend, reads long texts in windows, or cleans
-            their spelling; if
-            `output` is a file or holds files; if a package is missing; if the graph's scores are
-            not those of the run; or, with `int8`, if the validation rows cannot be read.
+            their spelling; if `output` is a file or holds files; if a package is missing; if the
+            graph's scores are not those of the run; or, with `int8`, if the validation rows cannot
+            be read.
     """
     graphs.check_installed()
     set_up_display()
