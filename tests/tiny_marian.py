@@ -46,5 +46,11 @@ def save_marian(folder: Path, texts: Sequence[str], codes: Sequence[str] = ()) -
         **size,
     )
     torch.manual_seed(0)
-    MarianMTModel(config).save_pretrained(folder)
+    model = MarianMTModel(config)
+    model.final_logits_bias[0, config.eos_token_id] = 5  # so that translations are short
+    # The others are as Helsinki-NLP publishes them.
+    others = {"max_length": POSITIONS, "num_beams": 4, "bad_words_ids": [[padding]]}
+    others |= {"forced_eos_token_id": config.eos_token_id, "renormalize_logits": True}
+    model.generation_config.update(min_new_tokens=1, **others)
+    model.save_pretrained(folder)
     return folder

@@ -7,6 +7,7 @@ import pandas as pd
 import pytest
 
 import toxlib
+from toxlib.__main__ import main
 from toxlib.errors import InputError
 from toxlib.evaluation.parts import average_versions
 from toxlib.runs import blending, engines, examples, folds
@@ -155,6 +156,18 @@ def test_without_the_value_the_files_are_not_looked_at(data_dir, tmp_path):
     run = toxlib.open_run("quick", str(copy), str(tmp_path / "run"))
     assert not any("_de" in name or "_fr" in name for name in run.data_sha256)
     assert len(run.translations.train.comments) == len(run.train_texts)
+
+
+def test_a_copy_of_no_comment_stops_the_command_with_one_line(data_dir, tmp_path, capsys):
+    copy = shutil.copytree(data_dir, tmp_path / "data")
+    with (copy / "train_fr.csv").open("a") as file:
+        file.write("stranger,x,0,0,0,0,0,0\n")
+    arguments = ["--data-dir", str(copy), "--run-dir", str(tmp_path / "run")]
+    assert main(["run", *arguments, "--set", "translations=de,fr"]) == 2
+    error = capsys.readouterr().err
+    assert "train_fr.csv: row 91, column 'id': 'stranger' is not in train.csv; delete" in error
+    assert error.count("\n") == 1
+    assert not (tmp_path / "run").exists()
 
 
 @pytest.mark.parametrize("value", ["de;fr", "de,", "labels", "../x", "DE", "de, fr", "d"])

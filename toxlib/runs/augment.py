@@ -20,6 +20,7 @@ import pandas as pd
 
 from toxlib import files
 from toxlib.data.comments import read_comments
+from toxlib.data.kaggle import find_files
 from toxlib.data.text import PreparedTexts
 from toxlib.errors import InputError, show
 from toxlib.progress import progress
@@ -58,10 +59,10 @@ def augment(
         InputError: at the first fault of a file or a checkpoint, before anything is written.
     """
     targets = _targets(paths, folder, language)
-    todo = {path: target for path, target in targets.items() if not target.exists()}
-    for target in targets.values():
-        if target not in todo.values():
-            print(f"{target} is there already; delete it to translate again", file=sys.stderr)
+    there_already = find_files(folder, [target.stem for target in targets.values()])
+    for found in there_already.values():
+        print(f"{found} is there already; delete it to translate again", file=sys.stderr)
+    todo = {path: t for path, t in targets.items() if t.stem not in there_already}
     tables = {path: _read(path, columns) for path in todo}
     if todo:
         steps = [load_translator(*there, language)]
@@ -70,7 +71,7 @@ def augment(
         with progress(total=count, description=f"Translate to {language}") as bar:
             for path, table in tables.items():
                 _write(todo[path], table, steps, bar.update)
-    return list(targets.values())
+    return [there_already.get(target.stem, target) for target in targets.values()]
 
 
 def _targets(paths: Sequence[Path], folder: Path, language: str) -> dict[Path, Path]:
@@ -95,27 +96,29 @@ def _read(path: Path, columns: tuple[str, str]) -> pd.DataFrame:
 
 def _write(target: Path, table: pd.DataFrame, steps: list[Translator], done: Callable) -> None:
     """Translate a table block by block, write it, and then delete the blocks."""
-    ids, texts = table.iloc[:, 0], PreparedTexts(table.iloc[:, 1].array)
-    blocks = []
-    for start in range(0, len(texts), BLOCK):
+    ids, texts, blocks = table.iloc[:, 0], PreparedTexts(table.iloc[:, 1].array), []
+    starts = range(0, len(texts), BLOCK)
+    for start in starts:
         block = texts[start : start + BLOCK]
         blocks.append(_block(target.parent / BLOCKS, block, steps))
         done(len(block))
-    with (
-        files.replacing(target) as temporary,
-        temporary.open("w", newline="", encoding="utf-8") as f,
-    ):
-        writer = csv.writer(f, lineterminator="\n")
+    with files.writing(target) as file:
+        writer = csv.writer(file, lineterminator="\n")
         writer.writerow(table.columns)
-        for number, path in enumerate(blocks):
+        for start, path in zip(starts, blocks, strict=True):
             translated = files.read_json(path, "start the command again")["texts"]
-            writer.writerows(
-                zip(ids[number * BLOCK :][: len(translated)], translated, strict=True)
-            )
-    for path in blocks:
-        path.unlink(missing_ok=True)
+            writer.writerows(zip(ids[start : start + BLOCK], translated, strict=True))
+    _delete(blocks)
+
+
+def _delete(blocks: list[Path]) -> None:
+    """Delete blocks, and what a killed process has left half-written of them."""
+    digests, folder = {path.stem for path in blocks}, blocks[0].parent
+    for path in folder.iterdir():
+        if path.name.lstrip(".").partition(".")[0] in digests:
+            path.unlink(missing_ok=True)
     with suppress(OSError):  # another command has blocks there
-        (target.parent / BLOCKS).rmdir()
+        folder.rmdir()
 
 
 def _block(folder: Path, texts: list[str], steps: list[Translator]) -> Path:
