@@ -27,8 +27,8 @@ def report(names):
 
 
 FIGURES = {
-    "group_rates": lambda table: audit_plots.group_rates(table, "rate", "title"),
-    "group_aucs": lambda table: audit_plots.group_aucs(table, AUCS, "title"),
+    "group_rates": lambda table: audit_plots.group_rates(table, "rate", "a $\\nope$"),
+    "group_aucs": lambda table: audit_plots.group_aucs(table, AUCS, "a $\\nope$"),
 }
 
 

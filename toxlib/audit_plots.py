@@ -26,7 +26,9 @@ def group_rates(table: pd.DataFrame, rate: str, title: str) -> Figure:
     axes.axvline(100 * mean, color=GREY, label=f"mean of {len(table)} groups: {mean:.1%}")
     axes.axvline(200 * mean, color=GREY, linestyle="--", label="twice the mean")
     axes.set_yticks(places, _names(shown))
-    axes.set(xlabel=f"{rate} (%)", title=title, xlim=(-2, 102), ylim=(len(shown) - 0.3, -0.7))
+    axes.set(
+        xlabel=f"{rate} (%)", title=_plain(title), xlim=(-2, 102), ylim=(len(shown) - 0.3, -0.7)
+    )
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2)
     return figure
@@ -43,10 +45,15 @@ def group_aucs(table: pd.DataFrame, columns: Sequence[str], title: str) -> Figur
         panel.set_yticks(places, _names(table))
         panel.set(xlabel=name, ylim=(len(table) - 0.4, -0.6))
         panel.grid(axis="x", alpha=0.3)
-    figure.suptitle(title, fontsize=11)
+    figure.suptitle(_plain(title), fontsize=11)
     return figure
 
 
 def _names(table: pd.DataFrame) -> list[str]:
-    """Return the names of groups as a figure can show them: no unseen characters, no formulas."""
-    return [short_name(name).replace("$", r"\$") for name in table.index]
+    """Return the names of groups as a figure can show them, without unseen characters."""
+    return [_plain(short_name(name)) for name in table.index]
+
+
+def _plain(text: str) -> str:
+    """Escape dollar signs: matplotlib would typeset mathematics."""
+    return text.replace("$", r"\$")
