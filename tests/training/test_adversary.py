@@ -6,6 +6,7 @@ import torch
 from torch.nn import functional as F
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints as loading
 from toxlib.training import finetune
@@ -24,7 +25,7 @@ def make(checkpoints, tmp_path):
     def made(kind, overrides):
         recipe = get_recipe("quick", f"checkpoint={checkpoints[kind]} {EXACT} {overrides}")
         classifier, tokenizer = loading.load_classifier(recipe, LABELS)
-        data = tokens.tokenize(TEXTS, tokenizer, tmp_path / "t.arrow", TRUTH)
+        data = tokens.tokenize(Examples(TEXTS, TRUTH), tokenizer, tmp_path / "t.arrow")
         trainer = finetune.make_trainer(classifier, tokenizer, data, None, recipe, tmp_path / "w")
         batch = trainer.data_collator(list(data.select_columns(["input_ids", "labels"])))
         return trainer, classifier.train(), batch

@@ -78,7 +78,8 @@ def test_every_schedule_scales_the_rates_of_all_layers(checkpoints, tmp_path, sc
             rates.append(sorted(group["lr"] for group in optimizer.param_groups))
 
     classifier, tokenizer = loading.load_classifier(recipe, LABELS)
-    data = tokens.tokenize(TEXTS[:64], tokenizer, tmp_path / "t.arrow", TRUTH[:64])
+    examples = Examples(TEXTS[:64], TRUTH[:64])
+    data = tokens.tokenize(examples, tokenizer, tmp_path / "t.arrow")
     trainer = finetune.make_trainer(classifier, tokenizer, data, None, recipe, tmp_path / "w")
     trainer.add_callback(Record())
     finetune.run_training(trainer)

@@ -7,6 +7,7 @@ from torch.distributions import Bernoulli, kl_divergence
 from torch.nn import functional as F
 
 from toxlib.data import tokens
+from toxlib.data.examples import Examples
 from toxlib.recipes import get_recipe
 from toxlib.training import checkpoints as loading
 from toxlib.training import finetune
@@ -64,7 +65,7 @@ def make_trainer(checkpoint, folder, overrides):
     settings = f"checkpoint={checkpoint} max_length=64 attention_window=16 precision=fp32"
     recipe = get_recipe("quick", f"{settings} lengthen_to=0 {overrides}")
     classifier, tokenizer = loading.load_classifier(recipe, ["a", "b"])
-    data = tokens.tokenize(TEXTS, tokenizer, folder / "t.arrow", TRUTH)
+    data = tokens.tokenize(Examples(TEXTS, TRUTH), tokenizer, folder / "t.arrow")
     trainer = finetune.make_trainer(classifier, tokenizer, data, None, recipe, folder / "w")
     batch = trainer.data_collator(list(data.select_columns(["input_ids", "labels"])))
     return trainer, classifier.train(), batch
