@@ -19,7 +19,7 @@ BELOW = {
     "benchmarks": {"longformer", "data", "evaluation", "training", "runs"},
 }
 """Wing → the wings that it may import, besides itself and the files at the top."""
-TOP = {"errors", "files", "parameters", "progress", "recipes", "plots"}
+TOP = {"errors", "files", "parameters", "progress", "recipe_values", "recipes", "plots"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

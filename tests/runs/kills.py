@@ -42,7 +42,8 @@ def command(kind: str, data_dir: Path, checkpoint: Path, folder: Path) -> list[s
 
 def start(arguments: list[str], log: Path) -> subprocess.Popen:
     """Start a run whose processes can be found by their environment."""
-    environment = os.environ | {MARK: str(log), "HF_HUB_OFFLINE": "1"}
+    # With one thread, folds would be trained one after the other.
+    environment = os.environ | {MARK: str(log), "HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "2"}
     how = {"env": environment, "start_new_session": True, "preexec_fn": _heed_interrupts}
     with log.open("a") as file:
         return subprocess.Popen(arguments, stdout=file, stderr=file, **how)

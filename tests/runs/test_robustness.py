@@ -15,6 +15,7 @@ from toxlib.errors import InputError
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.recipes import change
 from toxlib.runs import blending, engines, folds
+from toxlib.runs.examples import training_examples
 from toxlib.runs.robustness import measure_robustness
 from toxlib.training.linear import LINEAR
 
@@ -71,8 +72,8 @@ def test_copies_are_of_the_rows_that_the_fold_trains_on(small_dir, tmp_path):
     copies_of = {}
     for fold in run.split.folds:
         rows = run.split.trained_on(fold)
-        n, (texts, labels) = rows.sum(), folds.train_rows(run, fold)
-        ids = folds.train_ids(run, fold).to_numpy()
+        n, taken = rows.sum(), training_examples(run, fold)
+        texts, labels, ids = taken.texts, taken.labels, np.array(taken.ids)
         assert len(texts) == len(labels) == len(ids)
         assert 1.25 * n < len(texts) < 1.55 * n
         assert list(texts[:n]) == list(run.texts(rows))
@@ -85,19 +86,20 @@ def test_copies_are_of_the_rows_that_the_fold_trains_on(small_dir, tmp_path):
         for row, text in zip(place, texts[n:], strict=True):
             assert text != run.train_texts[row]
             assert copies_of.setdefault(row, text) == text  # the same in each fold
-    again = folds.train_rows(toxlib.reopen(run.folder), 2)
-    assert list(again[0]) == list(texts)
+    again = training_examples(toxlib.reopen(run.folder), 2)
+    assert list(again.texts) == list(texts)
 
 
 def test_without_the_values_nothing_changes(small_dir, tmp_path):
     run = _open(small_dir, tmp_path / "run")
     run.claim()
     rows = run.split.trained_on(0)
-    texts, labels = folds.train_rows(run, 0)
+    taken = training_examples(run, 0)
     comments = run.tables.train["comment_text"][rows]
-    assert texts[:] == [" ".join(comment.split()) for comment in comments]
-    assert np.array_equal(labels, run.tables.labels[rows])
-    assert folds.train_ids(run, 0).equals(run.tables.train_ids[rows])
+    assert taken.texts[:] == [" ".join(comment.split()) for comment in comments]
+    assert np.array_equal(taken.labels, run.tables.labels[rows])
+    assert taken.ids.equals(run.tables.train_ids[rows])
+    assert taken.weights is None
 
 
 def test_cleaning_does_not_change_the_split(small_dir, tmp_path):
@@ -145,8 +147,9 @@ def test_cleaned_texts_are_read_in_training_and_prediction(cleaning):
     cleaned = [spelling.normalise(" ".join(comment.split())) for comment in comments]
     assert list(cleaning.train_texts) == cleaning.train_texts[:] == cleaned
     assert sum(a != " ".join(b.split()) for a, b in zip(cleaned, comments, strict=True)) > 100
-    rows = pd.Index(cleaning.tables.train_ids).get_indexer(folds.train_ids(cleaning, 0))
-    texts, n = folds.train_rows(cleaning, 0)[0], cleaning.split.trained_on(0).sum()
+    taken = training_examples(cleaning, 0)
+    rows = pd.Index(cleaning.tables.train_ids).get_indexer(taken.ids)
+    texts, n = taken.texts, cleaning.split.trained_on(0).sum()
     originals = [cleaned[row] for row in rows]
     assert texts[:n] == originals[:n]
     varied = spelling.vary_rows(originals[n:], rows[n:], cleaning.recipe.seed)
