@@ -194,15 +194,10 @@ class MicroBatchTrainer(Trainer):
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
         """Return the mean loss of comments; if `return_outputs`, with all of their logits."""
-        labels, weights, r_drop = (
-            inputs["labels"],
-            self._comment_weights(inputs),
-            self.recipe.r_drop,
-        )
-        r_drop = self.recipe.r_drop
+        labels, r_drop = inputs["labels"], self.recipe.r_drop
         computed = twice(inputs) if r_drop else inputs
         logits = comment_logits(model, computed, self.recipe.max_length)
-        loss = multilabel_loss(logits, labels, weights, r_drop)
+        loss = multilabel_loss(logits, labels, self._comment_weights(inputs), r_drop)
         return (loss, logits) if return_outputs else loss
 
     def _comment_weights(self, inputs) -> torch.Tensor | None:
