@@ -104,12 +104,13 @@ def ablate(
     files.check_folder(output)
     names = _with_references(only)
     lock(output)
-    rows, train = read_rows(folder), joblib.delayed(train_once)
-    joblib.Parallel(jobs, initializer=end_with, initargs=(os.getpid(),))(
-        train(rows, recipe_for(name, seed), BLOCKS, path_of(output, name, seed), jobs)
+    rows = read_rows(folder)
+    wanted = [
+        (recipe_for(name, seed), BLOCKS, path_of(output, name, seed))
         for seed in range(seeds)
         for name in names
-    )
+    ]
+    train_all(rows, wanted, jobs)
     return report(rows, output)
 
 
@@ -125,6 +126,17 @@ def recipe_for(name: str, seed: int) -> Recipe:
 def path_of(output: Path, name: str, seed: int) -> Path:
     """Return the file that a training leaves."""
     return output / f"{name}-{seed}.npz"
+
+
+def train_all(rows: Rows, wanted: list[tuple[Recipe, int, Path]], jobs: int) -> None:
+    """Call `train_once` for each recipe, number of blocks and path, `jobs` at the same time.
+
+    The processes end if this one does.
+    """
+    train = joblib.delayed(train_once)
+    joblib.Parallel(jobs, initializer=end_with, initargs=(os.getpid(),))(
+        train(rows, *values, jobs) for values in wanted
+    )
 
 
 def train_once(rows: Rows, recipe: Recipe, blocks: int, path: Path, jobs: int) -> None:

@@ -6,12 +6,11 @@ et al. 2017, arXiv:1712.00409), so that it lies on a line if both axes are logar
 
 from pathlib import Path
 
-import joblib
 import numpy as np
 import pandas as pd
 
 from toxlib import files
-from toxlib.benchmarks.ablation import REFERENCE, path_of, recipe_for, train_once
+from toxlib.benchmarks.ablation import REFERENCE, path_of, recipe_for, train_all
 from toxlib.benchmarks.rows import Rows, read_rows
 from toxlib.data import splits
 from toxlib.data.duplicates import near_duplicate_groups
@@ -40,11 +39,8 @@ def learning_curve(folder: Path, output: Path, jobs: int = 1) -> pd.DataFrame:
     """
     files.check_folder(output)
     lock(output)
-    rows, train = read_rows(folder), joblib.delayed(train_once)
-    joblib.Parallel(jobs)(
-        train(rows, recipe_for(REFERENCE, 0), blocks, _path(output, blocks), jobs)
-        for blocks in SIZES
-    )
+    rows = read_rows(folder)
+    train_all(rows, [(recipe_for(REFERENCE, 0), n, _path(output, n)) for n in SIZES], jobs)
     lines = {len(rows.training(size)[0]): _scores(rows, size, output) for size in SIZES}
     table = pd.DataFrame(lines).T.rename_axis("comments")
     table.loc[KAGGLE] = {name: 1 - extrapolate(1 - table[name], KAGGLE) for name in table}
