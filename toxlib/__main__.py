@@ -198,7 +198,7 @@ def bench(arguments: argparse.Namespace) -> None:
 
 def ablate(arguments: argparse.Namespace) -> None:
     """Measure what each choice of a recipe is worth; see `toxlib.benchmarks.ablation`."""
-    from toxlib.benchmarks.ablation import ablate, run_ablation
+    from toxlib.benchmarks.ablation import Setting, ablate, run_ablation
     from toxlib.benchmarks.learning_curve import learning_curve
 
     where = arguments.data_dir, arguments.output
@@ -206,7 +206,8 @@ def ablate(arguments: argparse.Namespace) -> None:
         run_ablation(*where, learning_curve, jobs=arguments.jobs)
     else:
         how = {"only": arguments.only, "seeds": arguments.seeds, "jobs": arguments.jobs}
-        run_ablation(*where, ablate, **how)
+        setting = Setting(arguments.blocks, arguments.max_length)
+        run_ablation(*where, ablate, **how, setting=setting)
 
 
 if __name__ == "__main__":

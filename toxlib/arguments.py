@@ -95,6 +95,10 @@ def make_parser(commands: Mapping[str, Callable]) -> argparse.ArgumentParser:
     added.add_argument("--curve", action="store_true", help=help)
     added.add_argument("--seeds", type=_positive, default=3, help="seeds per change (default: 3)")
     added.add_argument("--jobs", type=_positive, default=1, help="trainings at the same time")
+    help = "sixteenths of the comments to train on, at most 5 (default: 3)"
+    added.add_argument("--blocks", type=_positive, default=3, choices=range(1, 6), help=help)
+    help = "the most tokens of a comment (default: 256)"
+    added.add_argument("--max-length", type=_positive, default=256, metavar="TOKENS", help=help)
     return parser
 
 

@@ -5,14 +5,14 @@ from toxlib.benchmarks import ablation
 from toxlib.data.duplicates import near_duplicate_groups
 from toxlib.errors import InputError
 from toxlib.evaluation import metrics
-from toxlib.recipes import get_recipe
+from toxlib.recipes import RECIPES, get_recipe
 
 
 @pytest.fixture
 def tiny(checkpoints, monkeypatch):
     """Shrink every training, and try two changes, the second one on top of the first."""
-    values = f"checkpoint={checkpoints['bert']} lengthen_to=64 max_length=32 epochs=1 folds=1"
-    monkeypatch.setattr(ablation, "SHORTER", f"{values} batch_size=32")
+    values = f"checkpoint={checkpoints['bert']} epochs=1 batch_size=32"
+    monkeypatch.setitem(RECIPES, "minilm", get_recipe("minilm", values))
     changes = {
         "slower": ("minilm", "learning_rate=1e-5"),
         "slower, taught": ("slower", "teacher=slower"),

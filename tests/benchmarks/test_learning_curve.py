@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 
 from toxlib.benchmarks import ablation, learning_curve
+from toxlib.recipes import RECIPES, get_recipe
 
 
 def test_a_power_law_is_continued():
@@ -12,8 +13,8 @@ def test_a_power_law_is_continued():
 
 
 def test_all_models_are_scored_at_each_size(small_dir, checkpoints, tmp_path, monkeypatch):
-    values = f"checkpoint={checkpoints['bert']} lengthen_to=64 max_length=32 epochs=1 folds=1"
-    monkeypatch.setattr(ablation, "SHORTER", values)
+    values = f"checkpoint={checkpoints['bert']} epochs=1"
+    monkeypatch.setitem(RECIPES, "minilm", get_recipe("minilm", values))
     monkeypatch.setattr(learning_curve, "SIZES", (2, 8))
     table = learning_curve.learning_curve(small_dir, tmp_path)
     assert list(table) == ["lr", "nb-lr", "minilm", "blend"]
