@@ -203,7 +203,8 @@ def test_a_blend_leaves_a_run_folder_of_its_own(blended, hostile_dir, capsys):
     output = blended.parent / "comparison"
     assert main(["compare", str(blended / "minilm"), str(blended), "-o", str(output)]) == 0
     assert "mean column-wise AUC" in capsys.readouterr().out
-    assert (output / "comparison.png").exists()
+    page = (output / "comparison.html").read_text("utf-8")
+    assert page.count('alt="Training curves of ') == 1  # a blend has none
 
 
 @pytest.mark.parametrize(
@@ -233,10 +234,10 @@ def test_a_blend_may_have_members_that_differ_in_their_training_seed_alone(
     for name, recipe in seeds.items():
         monkeypatch.setitem(RECIPES, name, recipe)
     with pytest.raises(InputError, match="blends 2 models, and with these values some are the sa"):
-        pipeline._check_members("seeds", "training_seed=3")
-    pipeline._check_members("seeds", [*tiny_overrides, "lengthen_to=48"])
+        pipeline.check_members("seeds", "training_seed=3")
+    pipeline.check_members("seeds", [*tiny_overrides, "lengthen_to=48"])
     with pytest.raises(InputError, match="run the members one by one"):
-        pipeline._check_members("gold", "checkpoint=/none")
+        pipeline.check_members("gold", "checkpoint=/none")
 
 
 def test_another_blend_in_the_same_folder_is_refused(blended, finished, capsys):

@@ -62,18 +62,42 @@ def evaluate_against(
     aucs, losses = (_scores(labels, predictions, metric) for metric in ("auc", "log_loss"))
     intervals = {"mean column-wise AUC": to_interval(aucs[0])}
     for name, auc, loss in zip(others, aucs[1:], losses[1:], strict=True):
-        with np.errstate(divide="ignore", invalid="ignore"):
-            ratio = (1 - aucs[0]) / (1 - auc)
-        if auc[0] == 1:  # there is no error to divide by
-            ratio[:] = np.nan
-        intervals[f"mean column-wise AUC minus {name}"] = to_interval(aucs[0] - auc)
-        intervals[f"error divided by {name}'s"] = to_interval(ratio)
-        intervals[f"log loss minus {name}"] = to_interval(losses[0] - loss)
+        intervals |= _differences(name, aucs[0], losses[0], auc, loss)
     return {
         "validation": evaluate(labels, probabilities, label_names),
         "validation_note": note,
         "others": {name: evaluate(labels, p, label_names) for name, p in others.items()},
         "intervals_95": {name: vars(interval) for name, interval in intervals.items()},
+    }
+
+
+def compare_with_first(
+    labels: np.ndarray, predictions: Sequence[np.ndarray]
+) -> list[dict[str, Interval]]:
+    """Return the AUC of each of M predictions, (N, L), and its differences from the first.
+
+    All are scored on the same resamples. The intervals are named as `evaluate_against` does.
+    """
+    aucs, losses = (_scores(labels, list(predictions), metric) for metric in ("auc", "log_loss"))
+    return [
+        {"mean column-wise AUC": to_interval(auc)}
+        | _differences("first", auc, loss, aucs[0], losses[0])
+        for auc, loss in zip(aucs, losses, strict=True)
+    ]
+
+
+def _differences(
+    name: str, auc: np.ndarray, loss: np.ndarray, other_auc: np.ndarray, other_loss: np.ndarray
+) -> dict[str, Interval]:
+    """Compare the scores of one prediction, (1 + R,) each, with those of the one called `name`."""
+    with np.errstate(divide="ignore", invalid="ignore"):
+        ratio = (1 - auc) / (1 - other_auc)
+    if other_auc[0] == 1:  # there is no error to divide by
+        ratio[:] = np.nan
+    return {
+        f"mean column-wise AUC minus {name}": to_interval(auc - other_auc),
+        f"error divided by {name}'s": to_interval(ratio),
+        f"log loss minus {name}": to_interval(loss - other_loss),
     }
 
 

@@ -152,7 +152,7 @@ def total_cost(records: list[dict], linear_records: list[dict]) -> dict[str, flo
 def copy_linear(source: Path, target: Path) -> None:
     """Copy the linear models of a run folder to one with the same rows and folds, to save time."""
     for name in (LINEAR_FOLDER, *LINEAR):
-        for folder in source.glob(f"fold-*/{name}"):
+        for folder in (*source.glob(name), *source.glob(f"fold-*/{name}")):
             shutil.copytree(folder, target / folder.relative_to(source), dirs_exist_ok=True)
 
 

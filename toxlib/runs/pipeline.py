@@ -68,6 +68,18 @@ def run_pipeline(
             return _execute_all(reopen(folder, overrides), notebooks, {})
     if recipe in BLENDS:
         return _run_blend_recipe(recipe, data_dir, run_dir, overrides, start)
+    run = open_checked(recipe, data_dir, run_dir, overrides)
+    run.claim()
+    opening = {"recipe": recipe, "data_dir": str(run.data_dir), "overrides": overrides}
+    with locked(run.folder):
+        return _execute_all(run, notebooks, opening)
+
+
+def open_checked(recipe: str, data_dir: str, run_dir: str, overrides: Overrides) -> Run:
+    """Open a run, and find each mistake that can be found before its first notebook.
+
+    The run folder is not written. `recipe` may not be a blend; see `check_members`.
+    """
     run = open_run(recipe, data_dir, run_dir, overrides)
     checkpoints.check(run.recipe, run.label_names)
     if run.recipe.teacher:
@@ -75,10 +87,7 @@ def run_pipeline(
     if run.recipe.adapt_epochs:
         adaptation.check(run.recipe)
     _check_disk(run)
-    run.claim()
-    opening = {"recipe": recipe, "data_dir": str(run.data_dir), "overrides": overrides}
-    with locked(run.folder):
-        return _execute_all(run, notebooks, opening)
+    return run
 
 
 def run_blend(runs: list[str], run_dir: str = "", weights: str = "fitted") -> Run:
@@ -105,6 +114,27 @@ def run_audit(run_dir: str, templates: str = "") -> Run:
     with locked(run.folder):
         absolute = path and str(Path(path).resolve())
         return _execute_all(run, (audit.AUDIT,), {"templates": absolute})
+
+
+def check_members(recipe: str, overrides: Overrides) -> None:
+    """Find mistakes in the overrides of a blend before its first member trains for hours."""
+    members = [get_recipe(member, overrides) for member in BLENDS[recipe]]
+    if members[0].folds == 1:
+        raise InputError(f"folds=1: the weights of {recipe} are fitted out of fold; set folds=5")
+    # Members may share an encoder if they were trained in other ways, such as by another seed.
+    own = {get_recipe(member).checkpoint for member in BLENDS[recipe]}
+    if len({member.checkpoint for member in members}) < len(own):
+        fault = f"{recipe} blends {len(members)} encoders, and this would replace all of them"
+        remedy = "run the members one by one, and then python -m toxlib blend"
+        raise InputError(f"checkpoint={members[0].checkpoint}: {fault}; {remedy}")
+    if len({dataclasses.replace(member, name="") for member in members}) < len(members):
+        fault = f"{recipe} blends {len(members)} models, and with these values some are the same"
+        raise InputError(f"{fault}; leave out training_seed, or whatever tells them apart")
+    set_up_display()
+    for member in members:
+        checkpoints.check(member, ["label"])
+        if member.adapt_epochs:
+            adaptation.check(member)
 
 
 def execute(name: str, folder: Path, parameters: dict[str, object]) -> float:
@@ -185,7 +215,7 @@ def _run_blend_recipe(
     """Run each recipe of the blend in a subfolder, then blend these runs in the run folder."""
     folder, members = run_folder(run_dir, recipe), BLENDS[recipe]
     paths = [folder / member for member in members]
-    _check_members(recipe, overrides)
+    check_members(recipe, overrides)
     if (folder / "run.json").exists() and reopen(folder).member_folders != paths:
         raise InputError(f"{folder}: this folder belongs to another run; choose another one")
     for member, path in zip(members, paths, strict=True):
@@ -193,27 +223,6 @@ def _run_blend_recipe(
             copy_linear(paths[0], path)
         run_pipeline(member, data_dir, str(path), overrides, start)
     return run_blend([str(path) for path in paths], str(folder))
-
-
-def _check_members(recipe: str, overrides: Overrides) -> None:
-    """Find mistakes in the overrides of a blend before its first member trains for hours."""
-    members = [get_recipe(member, overrides) for member in BLENDS[recipe]]
-    if members[0].folds == 1:
-        raise InputError(f"folds=1: the weights of {recipe} are fitted out of fold; set folds=5")
-    # Members may share an encoder if they were trained in other ways, such as by another seed.
-    own = {get_recipe(member).checkpoint for member in BLENDS[recipe]}
-    if len({member.checkpoint for member in members}) < len(own):
-        fault = f"{recipe} blends {len(members)} encoders, and this would replace all of them"
-        remedy = "run the members one by one, and then python -m toxlib blend"
-        raise InputError(f"checkpoint={members[0].checkpoint}: {fault}; {remedy}")
-    if len({dataclasses.replace(member, name="") for member in members}) < len(members):
-        fault = f"{recipe} blends {len(members)} models, and with these values some are the same"
-        raise InputError(f"{fault}; leave out training_seed, or whatever tells them apart")
-    set_up_display()
-    for member in members:
-        checkpoints.check(member, ["label"])
-        if member.adapt_epochs:
-            adaptation.check(member)
 
 
 def _check_disk(run: Run) -> None:

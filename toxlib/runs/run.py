@@ -156,7 +156,7 @@ class Run:
         run_json, split_csv, recipe = self.path("run.json"), self.path("split.csv"), self.recipe
         is_new = not run_json.exists()
         record = self._new_record() if is_new else read_record(self.folder)
-        self._check_owner(record)
+        self.check_owner(record)
         if is_new or not split_csv.exists():
             how = recipe.folds, recipe.validation_fraction, recipe.seed
             # Whether spelling is cleaned must not change the split, so that runs can be compared.
@@ -168,6 +168,20 @@ class Run:
         if split:
             splits.write_split(split_csv, self.tables.train_ids, split)
         files.write_json(run_json, record | {"recipe": asdict(recipe)})
+
+    def check_owner(self, record: dict) -> None:
+        """Raise an InputError if `record` is of a run with another recipe, data or members."""
+        before, now = asdict(record["recipe"]), asdict(self.recipe)
+        changed = [key for key in now if affects_training(key) and before[key] != now[key]]
+        differences = [f"{key}={before[key]} there, {now[key]} here" for key in changed]
+        if record["data_sha256"] != self.data_sha256:
+            differences.append(f"other data in {self.data_dir}, or data that have changed since")
+        if record["members"] != self.members:
+            differences.append("other members")
+        if differences:
+            fault = f"this folder belongs to another run ({'; '.join(differences[:4])})"
+            remedy = "these values affect training: choose another run folder, or delete it"
+            raise InputError(f"{self.folder}: {fault}; {remedy}")
 
     def release(self) -> None:
         """Let other processes write to the folder again."""
@@ -187,20 +201,6 @@ class Run:
             "seconds": {},
             **versions_and_machine(self.recipe, trains=not self.members),
         }
-
-    def _check_owner(self, record: dict) -> None:
-        """Raise an InputError if `record` is of a run with another recipe, data or members."""
-        before, now = asdict(record["recipe"]), asdict(self.recipe)
-        changed = [key for key in now if affects_training(key) and before[key] != now[key]]
-        differences = [f"{key}={before[key]} there, {now[key]} here" for key in changed]
-        if record["data_sha256"] != self.data_sha256:
-            differences.append(f"other data in {self.data_dir}, or data that have changed since")
-        if record["members"] != self.members:
-            differences.append("other members")
-        if differences:
-            fault = f"this folder belongs to another run ({'; '.join(differences[:4])})"
-            remedy = "these values affect training: choose another run folder, or delete it"
-            raise InputError(f"{self.folder}: {fault}; {remedy}")
 
 
 def open_run(
@@ -251,7 +251,7 @@ def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
     tables, translations = _read(before, data_dir)
     own = record["is_sample"], tables, record["members"], translations
     run = Run(recipe, folder, data_dir, *own)
-    run._check_owner(record)
+    run.check_owner(record)
     if recipe != before:
         run.record(recipe=asdict(recipe))
     return run
