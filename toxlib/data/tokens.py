@@ -71,6 +71,8 @@ def encode(
         most_tokens: keep at most as many of a comment's windows as have this many tokens together,
             but at least 2, evenly spaced from the first to the last. None keeps all.
     """
+    if not texts:  # tokenizers refuse an empty list
+        return []
     length = max_length or tokenizer.model_max_length
     how = {"truncation": True, "max_length": length}
     if long_texts == "truncate":

@@ -3,37 +3,35 @@
 import hashlib
 import json
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
 import pandas as pd
 from tqdm import tqdm
+from transformers import PreTrainedModel, PreTrainedTokenizerBase
 
 from toxlib import files
-from toxlib.data import text
 from toxlib.data.comments import check_comments, iter_comments
 from toxlib.data.csv_files import ignore
-from toxlib.errors import InputError
+from toxlib.errors import InputError, show, show_all
 from toxlib.evaluation.calibration import Calibrator
 from toxlib.evaluation.cascade import Cascade
-from toxlib.evaluation.parts import average
 from toxlib.evaluation.thresholds import thresholds_from_json
 from toxlib.evaluation.weights import apply_weights
 from toxlib.progress import progress
 from toxlib.recipe_values import affects_training
 from toxlib.runs.blending import WEIGHTS_FILE
 from toxlib.runs.cascading import fit_cascade, tell_rate
+from toxlib.runs.fold_models import FoldModels
 from toxlib.runs.folds import LINEAR_FOLDER
 from toxlib.runs.predictions import OWN
 from toxlib.runs.record import read_record
 from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, run_folder
 from toxlib.runs.shards import Options, tell, writing_table
-from toxlib.training.checkpoints import load_trained
-from toxlib.training.inference import predict_probabilities, prediction_values
-from toxlib.training.linear import LINEAR, LinearModels
-from toxlib.training.machine import default_device
+from toxlib.training import occlusion
+from toxlib.training.linear import LINEAR
 
 CALIBRATION, THRESHOLDS = "calibration.json", "thresholds.json"
 FITTED_BY = {
@@ -101,9 +99,14 @@ class Scorer:
         self._members = {n: (folder / m["run"], m["predictions"]) for n, m in sources.items()}
         runs = dict.fromkeys(run for run, _ in self._members.values())
         with_linear = {run for run, name in self._members.values() if name in LINEAR}
-        self._models = {run: _Models(run, run in with_linear, cascade, fold) for run in runs}
+        self._models = {run: FoldModels(run, run in with_linear, cascade, fold) for run in runs}
         self.label_names = next(iter(self._models.values())).label_names
         self._weights = self._fitted(WEIGHTS_FILE, self._to_weights) if blend else None
+
+    @property
+    def encoders(self) -> list[tuple[PreTrainedModel, PreTrainedTokenizerBase]]:
+        """The encoder and the tokenizer of each fold of each member."""
+        return [encoder for models in self._models.values() for encoder in models.encoders]
 
     @property
     def skipped(self) -> int:
@@ -128,7 +131,7 @@ class Scorer:
         (2, 6)
         """
         scores = self._scores(texts, tqdm(disable=True))
-        return self._calibrated(scores) if calibrated else scores
+        return self.calibrate(scores) if calibrated else scores
 
     def decide(self, texts: Sequence[str]) -> pd.DataFrame:
         """Return True where a comment has a label by the run's thresholds.json.
@@ -137,6 +140,50 @@ class Scorer:
         dtype('bool')
         """
         return self._decisions(self.predict(texts))
+
+    def explain(self, texts: Sequence[str], label: str) -> list[pd.DataFrame]:
+        """Return how far the score of a label falls if a word is masked, for each word of a text.
+
+        Encoders read their mask token in the place of the word, and linear models a blank. Both
+        compute in fp32, because rounding in bf16 would change scores by as much as most words do.
+        Words of long texts are masked together where they matter little, so that no text takes
+        more than some seconds; see `toxlib.training.occlusion`.
+
+        Returns:
+            A table per text with the columns `start` and `end`, the characters of the word in the
+            text; `word`; and `effect`, which is positive if the word raises the score.
+
+        Raises:
+            InputError: if there is no such label, a comment is not a string, or the run was
+                loaded with a cascade.
+
+        >>> toxlib.load("outputs/quick").explain(["Thank you, fool."], "toxic")[0].shape
+        (3, 4)
+        """
+        tables = self.explain_labels(texts, [label])
+        return [table.rename(columns={label: "effect"}) for table in tables]
+
+    def explain_labels(
+        self, texts: Sequence[str], labels: Sequence[str] = ()
+    ) -> Iterator[pd.DataFrame]:
+        """Yield the same as `explain`, with a column of effects for each of the labels.
+
+        `labels` are label names; if empty, all labels.
+        """
+        if unknown := [label for label in labels if label not in self.label_names]:
+            known = show_all(self.label_names)
+            raise InputError(f"unknown label {show(unknown[0])}: choose one of {known}")
+        if self.cascade is not None:
+            raise InputError("scores of a cascade cannot be explained; load the run without one")
+        _check_strings(texts)
+        names = list(labels) or self.label_names
+        columns = [self.label_names.index(name) for name in names]
+        models = next(iter(self._models.values()))
+
+        def score(masked: list[str]) -> np.ndarray:
+            return self._scores(masked, tqdm(disable=True), explained=True).to_numpy()[:, columns]
+
+        yield from occlusion.explain(texts, score, models.count_tokens(texts), names)
 
     def predict_file(self, path: Path, output: Path, options: Options | None = None) -> None:
         """Score a file with texts piece by piece; write ids and scores in its order.
@@ -158,7 +205,7 @@ class Scorer:
             raise InputError(f"{path}: no row is left to score; mend the file")
         how = {"number_rows": True, "without": checked.repeated_rows}
         how |= {"report": ignore} if options.skip else {}
-        total = checked.rows * sum(len(models.encoders) for models in self._models.values())
+        total = checked.rows * len(self.encoders)
         skipped, start = 0, time.perf_counter()
         with writing_table(output) as write, progress(total=total, description="Predict") as bar:
             for chunk in iter_comments(path, *columns, **how):
@@ -174,23 +221,23 @@ class Scorer:
     ) -> pd.DataFrame:
         """Return the scores and, if `options.decide`, the decisions: a row per text."""
         plain = self._scores(texts, tqdm(disable=True) if bar is None else bar)
-        table = self._calibrated(plain) if options.calibrated else plain
+        table = self.calibrate(plain) if options.calibrated else plain
         if options.decide:
             table = table.join(self._decisions(plain).astype("int8").add_suffix("_decision"))
         return table
 
-    def _scores(self, texts: Sequence[str], bar: tqdm) -> pd.DataFrame:
-        for number, comment in enumerate(texts, start=1):
-            if not isinstance(comment, str):
-                raise InputError(f"comment {number} is {comment!r}, not a string; give a string")
-        by_run = {run: models.predict(texts, bar) for run, models in self._models.items()}
+    def _scores(self, texts: Sequence[str], bar: tqdm, explained: bool = False) -> pd.DataFrame:
+        """Return the scores; with `explained`, of texts that have `MASKED` words, in fp32."""
+        _check_strings(texts)
+        by_run = {run: m.predict(texts, bar, explained) for run, m in self._models.items()}
         scores = [by_run[run][name] for run, name in self._members.values()]
         blended = scores[0]
         if self._weights is not None:
             blended = apply_weights(self._weights, np.stack(scores))
         return pd.DataFrame(blended, columns=self.label_names)
 
-    def _calibrated(self, scores: pd.DataFrame) -> pd.DataFrame:
+    def calibrate(self, scores: pd.DataFrame) -> pd.DataFrame:
+        """Return calibrated probabilities for the scores of `predict`; see there."""
         calibrator = self._fitted(CALIBRATION, Calibrator.from_json)
         return pd.DataFrame(calibrator(scores.to_numpy()), columns=self.label_names)
 
@@ -213,34 +260,7 @@ class Scorer:
         return np.array(rows, dtype=float)
 
 
-class _Models:
-    """Each fold's models: the encoder and, if a blend or a cascade needs them, linear models."""
-
-    def __init__(self, folder: Path, with_linear: bool, cascade: Cascade | None, fold: int | None):
-        self.recipe, self.cascade, self.skipped = read_record(folder)["recipe"], cascade, 0
-        folders = fold_folders(folder, self.recipe)
-        folders = folders if fold is None else folders[fold : fold + 1]
-        loaded = [load_trained(path / "model") for path in folders]
-        self.encoders = [(model.to(default_device()), tokenizer) for model, tokenizer in loaded]
-        with_linear = with_linear or cascade is not None
-        self.linear = [LinearModels.load(path / LINEAR_FOLDER) for path in folders if with_linear]
-        self.label_names = list(loaded[0][0].config.id2label.values())
-
-    def predict(self, texts: Sequence[str], bar: tqdm) -> dict[str, np.ndarray]:
-        """Return {name of the predictions: probabilities, (N, L), averaged over the folds}."""
-        texts = text.prepare(texts, self.recipe.clean_spelling)
-        by_fold = [models.predict(texts) for models in self.linear]
-        linear = {n: average([scores[n] for scores in by_fold]) for n in LINEAR if by_fold}
-        if self.cascade is None:
-            return {OWN: self._encode(texts, bar), **linear}
-        cheap = average(linear.values())
-        skips, own = self.cascade.skips(cheap), self.cascade.to_costly_scale(cheap)
-        own[~skips] = self._encode([texts[row] for row in np.flatnonzero(~skips)], bar)
-        self.skipped = int(skips.sum())
-        bar.update(self.skipped * len(self.encoders))
-        return {OWN: own}
-
-    def _encode(self, texts: list[str], bar: tqdm) -> np.ndarray:
-        """Return the encoders' probabilities, (n, L), averaged over the folds."""
-        how = prediction_values(self.recipe)
-        return average(predict_probabilities(*e, texts, bar=bar, **how) for e in self.encoders)
+def _check_strings(texts: Sequence[str]) -> None:
+    for number, comment in enumerate(texts, start=1):
+        if not isinstance(comment, str):
+            raise InputError(f"comment {number} is {comment!r}, not a string; give a string")
