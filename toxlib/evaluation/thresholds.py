@@ -1,6 +1,6 @@
 """Choose a threshold per label: the score from which on a comment gets the label."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -29,21 +29,36 @@ def best_threshold(labels: np.ndarray, probabilities: np.ndarray, precision: flo
     If a precision is wanted, return the lowest threshold that reaches it, or the one that comes
     closest. Thresholds lie midway between two scores, above 0 and below 1.
     """
-    if not labels.any():
-        return DEFAULT
+
+    def choose(hits: np.ndarray, alarms: np.ndarray) -> int:
+        if not precision:
+            return np.argmax(2 * hits / (hits + alarms + labels.sum()))
+        reached = hits / (hits + alarms)
+        enough = np.flatnonzero(reached >= precision)
+        return enough[-1] if len(enough) else np.argmax(reached)
+
+    return threshold_where(labels, probabilities, choose) if labels.any() else DEFAULT
+
+
+def threshold_where(
+    labels: np.ndarray,
+    probabilities: np.ndarray,
+    choose: Callable[[np.ndarray, np.ndarray], int],
+) -> float:
+    """Return the threshold that `choose` takes, for one label of N rows.
+
+    Args:
+        choose: is given how many rows with the label (hits) and without it (false alarms) have at
+            least each of the scores, from the highest score to the lowest. It returns the
+            position of the lowest score that shall be a yes.
+    """
     # scikit-learn's confusion_matrix_at_thresholds gives the same counts, but its checks take
     # twice as long as these lines, which are called 180 times per label.
     falling, place = np.unique(-probabilities, return_inverse=True)
     hits = np.cumsum(np.bincount(place, labels))  # at each score, from the highest to the lowest
     alarms = np.cumsum(np.bincount(place)) - hits
-    misses, scores = labels.sum() - hits, -falling
-    if precision:
-        reached = hits / (hits + alarms)
-        enough = np.flatnonzero(reached >= precision)
-        chosen = enough[-1] if len(enough) else np.argmax(reached)
-    else:
-        chosen = np.argmax(2 * hits / (2 * hits + alarms + misses))
-    scores = np.append(scores.astype(np.float64), 0.0)  # the middle may not be a float32
+    chosen = choose(hits, alarms)
+    scores = np.append(-falling.astype(np.float64), 0.0)  # the middle may not be a float32
     score, lower = scores[chosen], scores[chosen + 1]
     middle = lower + (score - lower) / 2
     threshold = middle if middle > lower else score
