@@ -11,7 +11,7 @@ help:  ## list these commands
 run: .venv/current  ## set up, then recipe quick on data/ if it holds Kaggle's files, else on the sample
 	$(BIN)/python -m toxlib run --recipe quick
 
-test: .venv/cluster .venv/export .venv/sentencepiece .venv/audit  ## set up, then style checks and every test
+test: .venv/cluster .venv/export .venv/sentencepiece .venv/audit .venv/serve  ## set up, then style checks and every test
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
 	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
 

@@ -16,10 +16,12 @@ BELOW = {
     "evaluation": {"data"},
     "training": {"longformer", "data", "evaluation"},
     "runs": {"longformer", "data", "evaluation", "training"},
-    "benchmarks": {"longformer", "data", "evaluation", "training", "runs"},
+    "serving": {"data", "evaluation", "training", "runs"},
+    "benchmarks": {"longformer", "data", "evaluation", "training", "runs", "serving"},
 }
 """Wing → the wings that it may import, besides itself and the files at the top."""
-TOP = {"errors", "files", "parameters", "progress", "recipe_values", "recipes", "plots"}
+TOP = {"errors", "files", "parameters", "progress", "recipe_values", "recipes"}
+TOP |= {"coloured_text", "plots"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

@@ -80,15 +80,23 @@ def blend(arguments: argparse.Namespace) -> None:
 def compare(arguments: argparse.Namespace) -> None:
     """Compare finished runs; see `toxlib.runs.comparison`."""
     from toxlib import files
-    from toxlib.runs.comparison import compare_runs, format_comparison, plot_comparison
+    from toxlib.runs.comparison import compare_all, compare_runs
+    from toxlib.runs.comparison_page import print_comparison
 
-    output = arguments.output or files.outputs() / "comparison"
+    output, left_out = arguments.output or files.outputs() / "comparison", []
     files.check_folder(output)
-    table = compare_runs(arguments.runs)
-    with files.replacing(output / "comparison.csv") as temporary:
-        table.to_csv(temporary)
-    plot_comparison(table).savefig(output / "comparison.png", dpi=120)
-    print(format_comparison(table), output, sep="\n")
+    if arguments.runs:
+        groups = [compare_runs(arguments.runs, arguments.reference)]
+    else:
+        groups, left_out = compare_all(files.outputs(), arguments.reference)
+    print_comparison(output, groups, left_out)
+
+
+def sweep(arguments: argparse.Namespace) -> None:
+    """Make a run for each combination of recipe values; see `toxlib.runs.sweep`."""
+    from toxlib.runs.sweep import sweep
+
+    sweep(arguments.recipe, arguments.set, arguments.data_dir, arguments.output)
 
 
 def diff(arguments: argparse.Namespace) -> None:
@@ -154,6 +162,24 @@ def predict(arguments: argparse.Namespace) -> None:
     score_files(arguments.run, arguments.files, arguments.output, *how)
 
 
+def explain(arguments: argparse.Namespace) -> None:
+    """Say which words made the scores of a file's comments; see `toxlib.runs.explaining`."""
+    from toxlib.runs.explaining import explain_file
+    from toxlib.runs.run import set_up_display
+
+    set_up_display()
+    explain_file(arguments.run, arguments.file, arguments.output, arguments.label)
+
+
+def serve(arguments: argparse.Namespace) -> None:
+    """Score texts over HTTP; see `toxlib.serving`."""
+    from toxlib.runs.run import set_up_display
+    from toxlib.serving.server import serve
+
+    set_up_display()
+    serve(arguments.run, arguments.host, arguments.port)
+
+
 def export(arguments: argparse.Namespace) -> None:
     """Export a finished run as a graph; see `toxlib.runs.export`."""
     from toxlib.runs.export import export
@@ -186,6 +212,16 @@ def audit(arguments: argparse.Namespace) -> None:
 
 def bench(arguments: argparse.Namespace) -> None:
     """Measure speed; see `toxlib.benchmarks`: `speed`, `scale` and `peers`."""
+    if arguments.serving:
+        from toxlib.benchmarks.serving import bench_serving
+
+        bench_serving(arguments.serving, arguments.output, arguments.quick)
+        return
+    if arguments.explanations:
+        from toxlib.benchmarks.explanations import bench_explanations
+
+        bench_explanations(*arguments.explanations, arguments.output, arguments.quick)
+        return
     if arguments.scale:
         from toxlib.benchmarks.scale import bench_scale as bench
     elif arguments.peers:

@@ -45,6 +45,19 @@ def make_parser(commands: Mapping[str, Callable]) -> argparse.ArgumentParser:
     added = add("recipes", "list the recipes, or explain the values of one")
     added.add_argument("name", nargs="?", default="", help="a recipe, such as quick")
     _add_predict(add("predict", "score files with a finished run or blend"))
+    added = add("explain", "say which words made the scores of a file's comments")
+    added.add_argument("run", type=Path, help="a finished run folder or blend")
+    added.add_argument("file", type=Path, help="a file as predict reads it")
+    help = "a CSV with a row per word, or a page that ends in .html; - for stdout"
+    added.add_argument("-o", "--output", type=Path, required=True, help=help)
+    help = "the labels whose scores are explained (default: all)"
+    added.add_argument("--label", nargs="+", default=[], metavar="LABEL", help=help)
+    added = add("serve", "score texts over HTTP, with a page to try it")
+    added.add_argument("run", type=Path, help="a finished run folder or blend")
+    help = "the address to listen on; the server has no passwords (default: 127.0.0.1)"
+    added.add_argument("--host", default="127.0.0.1", help=help)
+    help = "the port; 0: a free one (default: 8000)"
+    added.add_argument("--port", type=int, default=8000, help=help)
     added = add("export", "write a finished run as a graph that scores without toxlib")
     added.add_argument("run", type=Path, help="a finished run folder, not a blend")
     help = "a new folder"
@@ -60,7 +73,18 @@ def make_parser(commands: Mapping[str, Callable]) -> argparse.ArgumentParser:
     added.add_argument("--id-column", default="id")
     added.add_argument("--json", action="store_true", help="print JSON")
     added = add("compare", "compare finished runs on the same validation rows", "output")
-    added.add_argument("runs", nargs="+", type=Path, help="finished run folders")
+    help = "finished run folders (default: all that are finished in outputs/)"
+    added.add_argument("runs", nargs="*", type=Path, help=help)
+    help = "the run that others are compared with (default: the first; without RUNS, the best)"
+    added.add_argument("--reference", type=Path, metavar="RUN", help=help)
+    added = add("sweep", "run every combination of some recipe values, and compare", "data")
+    added.add_argument("recipe", help="a named recipe, such as quick")
+    help = "values to try, separated by commas; [a,b] is one value with a comma in it"
+    added.add_argument(
+        "--set", nargs="+", required=True, action="extend", metavar="KEY=A,B", help=help
+    )
+    help = "folder of the runs (default: outputs/sweep-RECIPE)"
+    added.add_argument("-o", "--output", type=Path, metavar="FOLDER", help=help)
     added = add("diff", "say where two runs part: values, data, machine, results")
     added.add_argument("run", type=Path, help="a run folder")
     added.add_argument("other", type=Path, help="another one")
@@ -88,6 +112,10 @@ def make_parser(commands: Mapping[str, Callable]) -> argparse.ArgumentParser:
     other.add_argument("--scale", action="store_true", help=help)
     help = "instead, other libraries, with their scores after one epoch"
     other.add_argument("--peers", action="store_true", help=help)
+    help = "instead, how many requests a finished run answers when it is served"
+    other.add_argument("--serving", metavar="RUN", help=help)
+    help = "instead, how well explanations of a run find the characters that people have marked"
+    other.add_argument("--explanations", nargs=2, metavar=("RUN", "FILE"), help=help)
     added = add("ablate", "measure what each recipe value adds (hours)", "data", "output")
     help = "train these changes only, and what they are compared with"
     added.add_argument("--only", nargs="+", metavar="CHANGE", default=(), help=help)

@@ -129,11 +129,15 @@ def split_parts(split: Split) -> Figure:
     return figure
 
 
-def training_curves(history: list[dict]) -> Figure:
-    """Draw the training loss and, if epochs were scored, validation loss and mean AUC."""
+def training_curves(history: list[dict], upright: bool = False) -> Figure:
+    """Draw the training loss and, if epochs were scored, validation loss and mean AUC.
+
+    The second panel stands beside the first, or below it in a small figure that is `upright`.
+    """
     log = pd.DataFrame(history).apply(pd.to_numeric, errors="coerce").set_index("epoch")
     columns = 2 if "eval_loss" in log else 1
-    figure, panels = make_panels(1, columns, (5 * columns, 3.8))
+    shape = (columns, 1, (3.6, 2.6 * columns)) if upright else (1, columns, (5 * columns, 3.8))
+    figure, panels = make_panels(*shape)
     panels[0].plot(log["loss"].dropna(), color=BLUE, label="training")
     panels[0].set(xlabel="epoch", ylabel="binary cross-entropy (nats)", title="Loss")
     if columns == 2:
@@ -195,6 +199,26 @@ def threshold_spread(
     axes.set(xlim=(0, 1), xlabel="threshold", title="Thresholds by part")
     axes.legend()
     return _with_note(figure, labels)
+
+
+def threshold_curves(tables: dict[float, pd.DataFrame], chosen: float, name: str) -> Figure:
+    """Draw what thresholds do to a label, with intervals, and a line at the chosen threshold.
+
+    `tables` has a table of `toxlib.evaluation.decisions.consequences` for each threshold.
+    """
+    figure, panels = make_panels(1, 2, (10, 3.6))
+    measures = next(iter(tables.values())).index
+    for panel, shown in zip(panels, (measures[:2], measures[-1:]), strict=True):
+        for measure, colour in zip(shown, (BLUE, ORANGE), strict=False):
+            values = pd.DataFrame({step: table.loc[measure] for step, table in tables.items()}).T
+            panel.plot(values.index, values["value"], color=colour, label=measure)
+            style = {"color": colour, "alpha": 0.2}
+            panel.fill_between(values.index, values["low"], values["high"], **style)
+        panel.axvline(chosen, color=GREY, linestyle="--", label=f"threshold {chosen:.3f}")
+        panel.set(xlabel="threshold", xlim=(0, 1))
+        panel.legend(fontsize=8)
+    figure.suptitle(_plain(name), fontsize=11)
+    return figure
 
 
 def reliability(
