@@ -96,26 +96,6 @@ class Recipe:
     )
     dropout: float = _value(0.1, "Dropout of the hidden states.", ge=0, lt=1)
     attention_dropout: float = _value(0.1, "Dropout of the attention weights.", ge=0, lt=1)
-    dropout_samples: int = _value(
-        1, "Dropout draws of the head per comment, whose losses are averaged.", ge=1, le=64
-    )
-    r_drop: float = _value(
-        0.0,
-        "Weight of R-Drop's divergence between two passes with other dropout; 0: a single pass.",
-        ge=0,
-        le=100,
-    )
-    adversary: Literal["none", "fgm", "awp"] = _value(
-        "none",
-        "Each step learns a second time, with weights moved so that the loss rises. fgm: the word "
-        "embeddings. awp: all matrices of the encoder.",
-    )
-    adversarial_size: float = _value(
-        0.0,
-        "The move's length with fgm, its share of a matrix's norm with awp; 0: 1 or 0.01.",
-        ge=0,
-        le=100,
-    )
     precision: Literal["auto", "fp32", "bf16", "fp16"] = _value(
         "auto", "The number format of computing; auto measures which one is fastest here."
     )

@@ -27,7 +27,6 @@ KINDS = {
     # Rounding to bf16 moves gradients near zero, and AdamW makes whole steps of them.
     "bert in bf16": "lengthen_to=0 precision=bf16 learning_rate=1e-4 head_lr_multiplier=1",
     "bert on fewer negatives": "lengthen_to=0 precision=fp32 negatives=0.4",
-    "bert with an adversary": "lengthen_to=0 precision=fp32 adversary=awp r_drop=1",
     "longformer": "lengthen_to=0 precision=fp32",
     "longformer in windows": "lengthen_to=0 precision=fp32 max_length=16 long_texts=windows",
     "roberta": "lengthen_to=64 head=cls4 precision=fp32",

@@ -83,12 +83,6 @@ def test_a_killed_training_on_fewer_negatives_ends_at_the_same_weights(recipe, t
     _kill_and_go_on(recipe, tmp_path, choose_epoch=True, step=step, steps=14)
 
 
-def test_a_killed_training_with_every_regularizer_ends_at_the_same_weights(recipe, tmp_path):
-    values = {"adversary": "awp", "r_drop": 1, "dropout_samples": 3, "training_seed": 7}
-    recipe = dataclasses.replace(recipe, **values)
-    _kill_and_go_on(recipe, tmp_path, choose_epoch=True, step=7, steps=16)
-
-
 def _kill_and_go_on(recipe, tmp_path, choose_epoch, step, steps):
     """Compare a training of so many steps with one that is killed and goes on."""
     whole = weights(finetune.run_training(trainer(recipe, tmp_path / "whole", choose_epoch)))

@@ -64,10 +64,6 @@ CHANGES = {
     "varied copies": (REFERENCE, "varied_copies=0.3"),
     "clean spelling": (REFERENCE, "clean_spelling=true"),
     "both": ("clean spelling", "varied_copies=0.3"),
-    "FGM": (REFERENCE, "adversary=fgm"),
-    "AWP": (REFERENCE, "adversary=awp"),
-    "R-Drop": (REFERENCE, "r_drop=1"),
-    "8 dropout samples": (REFERENCE, "dropout_samples=8"),
 }
 """Name of a change → the reference that it is compared with, and overrides of the reference."""
 

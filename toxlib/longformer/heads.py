@@ -5,7 +5,6 @@ scores. So the model is saved under its own `model_type`, and loading it without
 """
 
 from collections import OrderedDict
-from functools import partial
 from typing import Literal
 
 import torch
@@ -17,9 +16,7 @@ from transformers import (
     LongformerConfig,
     PreTrainedModel,
 )
-from transformers.utils import ModelOutput
 
-from toxlib.errors import InputError
 from toxlib.longformer.dropout import CheapDropout
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 
@@ -81,42 +78,6 @@ def compute_in_fp32(model: PreTrainedModel) -> PreTrainedModel:
             child.register_forward_pre_hook(_leave_autocast, with_kwargs=True)
             child.register_forward_hook(_return_to_autocast, always_call=True)
     return model
-
-
-def sample_dropout(model: PreTrainedModel, samples: int) -> None:
-    """Make a classifier's head draw dropout several times per comment (Inoue 2019, 1905.09788).
-
-    During training the classifier then returns logits of (B, samples, L) instead of (B, L), at
-    nearly no cost, because the encoder runs once. In prediction nothing changes. The hooks are
-    plain functions, as those of `compute_in_fp32`. Call this once.
-
-    Raises:
-        InputError: if the head has no dropout.
-    """
-    for child in model.children():
-        is_encoder = child is model.base_model
-        if not is_encoder and any(isinstance(m, nn.Dropout) for m in child.modules()):
-            child.register_forward_pre_hook(partial(_repeat, samples))
-            model.register_forward_hook(partial(_group_samples, samples))
-            return
-    fault = f"the head of {type(model).__name__} has no dropout"
-    raise InputError(f"dropout_samples={samples}: {fault}; set dropout_samples=1")
-
-
-def _repeat(samples: int, module: nn.Module, args: tuple) -> tuple:
-    """Repeat the head's input, (B, …) → (B * samples, …)."""
-    if not module.training:
-        return args
-    return args[0].repeat_interleave(samples, dim=0), *args[1:]
-
-
-def _group_samples(
-    samples: int, model: nn.Module, args: tuple, output: ModelOutput
-) -> ModelOutput:
-    """Give each comment's logits a dimension of their own, (B * samples, L) → (B, samples, L)."""
-    if model.training:
-        output.logits = output.logits.unflatten(0, (-1, samples))
-    return output
 
 
 def _leave_autocast(module: nn.Module, args: tuple, kwargs: dict) -> tuple[tuple, dict]:

@@ -16,10 +16,7 @@ from transformers.trainer_utils import EvalLoopOutput
 
 from toxlib.data.batching import batch_lengths, default_token_budget, micro_batches, take_rows
 from toxlib.errors import InputError, show_all
-from toxlib.longformer.heads import sample_dropout
 from toxlib.recipe_values import Recipe
-from toxlib.training.adversary import moved_weights
-from toxlib.training.losses import multilabel_loss, twice
 from toxlib.training.negatives import NegativesSampler, rows_with_a_label
 from toxlib.training.resume import last_whole_checkpoint
 from toxlib.training.windows import comment_logits
@@ -40,9 +37,7 @@ class MicroBatchTrainer(Trainer):
     If the data have the column `weight`, a comment's loss is multiplied by it.
 
     With the recipe value `negatives` below 1, `NegativesSampler` draws the rows of each epoch and
-    weights their losses. `adversary` adds a second pass to each step (`moved_weights`), `r_drop`
-    computes each comment twice (`multilabel_loss`), and `dropout_samples` computes the head
-    several times (`sample_dropout`).
+    weights their losses.
     """
 
     def __init__(self, *args, recipe: Recipe, **kwargs):
@@ -52,8 +47,6 @@ class MicroBatchTrainer(Trainer):
         # Our losses are means over comments, so Trainer must not treat them as sums
         # (transformers issue 47688).
         self.model_accepts_loss_kwargs = False
-        if recipe.dropout_samples > 1:
-            sample_dropout(self.model, recipe.dropout_samples)
         self.negatives_sampler = None
         if recipe.negatives < 1:
             has_label = rows_with_a_label(self.train_dataset)
@@ -150,14 +143,11 @@ class MicroBatchTrainer(Trainer):
         groups = self._groups(inputs)
         # A model that is wrapped for several processes exchanges dense gradients alone.
         is_sparse = self.args.device.type == "cpu" and model is self.model
-        plain, recipe = self.accelerator.unwrap_model(model), self.recipe
-        with embedding_gradients(plain, is_sparse):
+        gradients = embedding_gradients(self.accelerator.unwrap_model(model), is_sparse)
+        # One autocast context for all micro-batches casts the weights once per step.
+        with gradients, self.accelerator.autocast():
             try:
-                loss = self._backward(model, inputs, groups)
-                if recipe.adversary != "none":
-                    with moved_weights(plain, recipe.adversary, recipe.adversarial_size):
-                        self._backward(model, inputs, groups)
-                return loss
+                return self._backward(model, inputs, groups)
             except torch.OutOfMemoryError:
                 if self.args.world_size > 1:  # the other processes have gone on
                     fault = f"memory ran out with micro_batch_tokens={self.token_budget}"
@@ -177,15 +167,13 @@ class MicroBatchTrainer(Trainer):
         # A process without a comment takes part in the exchange with a gradient of zero.
         weights = self._shares(inputs, groups) or [0.0]
         groups = groups or [np.zeros(1, dtype=int)]
-        # One autocast context for all micro-batches casts the weights once per pass.
-        with self.accelerator.autocast():
-            for rows, weight in zip(groups, weights, strict=True):
-                waits = rows is not groups[-1]  # processes exchange gradients once per step
-                with self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
-                    loss = self.compute_loss(model, take_rows(inputs, rows)).mean() * weight
-                    # DistributedDataParallel takes the mean over the processes; we need the sum.
-                    self.accelerator.backward(loss * processes)
-                total += loss.detach()
+        for rows, weight in zip(groups, weights, strict=True):
+            waits = rows is not groups[-1]  # processes exchange gradients once per step
+            with self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
+                loss = self.compute_loss(model, take_rows(inputs, rows)).mean() * weight
+                # DistributedDataParallel takes the mean over the processes; we need the sum.
+                self.accelerator.backward(loss * processes)
+            total += loss.detach()
         return self.accelerator.reduce(total, "sum")
 
     def _shares(self, inputs, groups) -> list[float]:
@@ -193,11 +181,10 @@ class MicroBatchTrainer(Trainer):
         return [len(rows) / len(inputs["labels"]) for rows in groups]
 
     def compute_loss(self, model, inputs, return_outputs=False, num_items_in_batch=None):
-        """Return the mean loss of comments; if `return_outputs`, with all of their logits."""
-        labels, r_drop = inputs["labels"], self.recipe.r_drop
-        computed = twice(inputs) if r_drop else inputs
-        logits = comment_logits(model, computed, self.recipe.max_length)
-        loss = multilabel_loss(logits, labels, self._comment_weights(inputs), r_drop)
+        """Return the mean loss of comments; if `return_outputs`, with their logits, (B, L)."""
+        logits = comment_logits(model, inputs, self.recipe.max_length)
+        weights = self._comment_weights(inputs)
+        loss = F.binary_cross_entropy_with_logits(logits, inputs["labels"], weights)
         return (loss, logits) if return_outputs else loss
 
     def _comment_weights(self, inputs) -> torch.Tensor | None:
@@ -216,8 +203,7 @@ class MicroBatchTrainer(Trainer):
     def _groups(self, inputs) -> list[np.ndarray]:
         """Return the micro-batches of this process's share of a batch."""
         share = self.args.process_index, self.args.world_size
-        budget = self.token_budget // (2 if self.recipe.r_drop else 1)  # it doubles the comments
-        return micro_batches(batch_lengths(inputs), budget, *share)
+        return micro_batches(batch_lengths(inputs), self.token_budget, *share)
 
     def _get_train_sampler(self, train_dataset=None) -> Sampler:
         return self.negatives_sampler or super()._get_train_sampler(train_dataset)
