@@ -66,6 +66,7 @@ def make_card(folder: Path) -> ModelCard:
         "data_files": _data_files(run),
         "training": _training(run),
         "made_with": _made_with(run.record),
+        "note": plain(run.note),
         "scores": _scores(run),
         "thresholds": _thresholds(run),
         "calibration": _calibration(run),
@@ -145,7 +146,9 @@ def _models(run: Finished) -> str:
 
 
 def _data_files(run: Finished) -> str:
-    rows = [[code(name), f"`{digest}`"] for name, digest in run.record["data_sha256"].items()]
+    rows = [
+        [code(name), code(digest, width=64)] for name, digest in run.record["data_sha256"].items()
+    ]
     return table(["file", "sha256"], rows, words=2)
 
 

@@ -3,22 +3,22 @@
 import re
 from collections.abc import Iterable, Sequence
 
-from toxlib.data.text import short_name, visible
+from toxlib.data.text import shorten, visible
 
-SPECIAL = re.compile(r"[\\`*_{}\[\]<>#|~$&@:!^=]|(?<=[wW]{3})\.")
+SPECIAL = re.compile(r"[\\`*_\[\]<>#|~$&@]|:(?=//)|(?<=[wW]{3})\.")
 """What could begin a tag, an entity, a link, a formula, an emphasis or a cell of a table."""
 
 
-def code(value: object) -> str:
+def code(value: object, width: int = 40) -> str:
     r"""Return a name as a code span, of which no reader takes a part for Markdown or HTML.
 
-    The name is shortened to 40 characters. A bar, which would end the cell of a table even in a
-    code span, is shown as \x7c.
+    The name is shortened to `width` characters. A bar, which would end the cell of a table even in
+    a code span, is shown as \x7c.
 
     >>> code("severe_toxic"), code("<b>`")
     ('`severe_toxic`', '`` <b>` ``')
     """
-    shown = short_name(str(value)).replace("|", r"\x7c")
+    shown = visible(shorten(str(value), width)).replace("|", r"\x7c")
     fence = "`" * (1 + max(map(len, re.findall("`+", shown)), default=0))
     space = " " * (len(fence) > 1)
     return f"{fence}{space}{shown}{space}{fence}"
