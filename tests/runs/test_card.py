@@ -135,7 +135,8 @@ def test_the_sentences_have_the_figures_of_the_files(run):
     assert "chosen for the best F1" in card
     assert "`epochs=1`" in card
     assert "A text is cut at 48 tokens." in card
-    assert "encoders, one per fold" in card or run.name != "folds"
+    assert ("consists of 2 encoders, one per fold" in card) == (run.name == "folds")
+    assert ("`lr` is logistic regression on tf-idf, `nb-lr` is" in card) == (run.name != "blend")
 
 
 def test_a_blend_shows_its_members_and_names_no_folder(made, tmp_path):

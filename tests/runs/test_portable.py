@@ -123,6 +123,14 @@ def test_a_fault_is_one_line_and_nothing_is_written(made, fault, tmp_path, capsy
     assert files_in(tmp_path) == before
 
 
+def test_a_process_that_has_loaded_no_model_exports_each_head(made, tmp_path):
+    """The blend has a model of toxlib's own type, which transformers does not know by itself."""
+    command = [sys.executable, "-m", "toxlib", "export", str(made["blend"]), "--format", "toxlib"]
+    done = subprocess.run([*command, "-o", str(tmp_path / "x")], capture_output=True, text=True)
+    assert (done.returncode, done.stderr) == (0, "")
+    assert (tmp_path / "x" / "run-1" / "fold-1" / "model" / "model.safetensors").exists()
+
+
 def test_int8_is_refused(made, tmp_path, capsys):
     command = ["export", str(made["single"]), "-o", str(tmp_path / "x"), "--format", "toxlib"]
     assert main([*command, "--int8"]) == 2

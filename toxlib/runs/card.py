@@ -67,6 +67,7 @@ def make_card(folder: Path) -> ModelCard:
         "training": _training(run),
         "made_with": _made_with(run.record),
         "note": plain(run.note),
+        "baselines": LINEAR_NAMES,
         "scores": _scores(run),
         "thresholds": _thresholds(run),
         "calibration": _calibration(run),
@@ -88,7 +89,8 @@ def make_card(folder: Path) -> ModelCard:
 def _metadata(run: Finished) -> ModelCardData:
     """Return what the hub reads of a card: scores, licence and base models."""
     data = run.record["data_sha256"]
-    arguments = {"rows": run.rows["validation"], "sha256": data.get("train.csv")}
+    train = next((name for name in data if name.startswith("train.")), None)  # or train.csv.zip
+    arguments = {"rows": run.rows["validation"], "sha256": data.get(train)}
     results = [
         EvalResult(
             task_type="text-classification",

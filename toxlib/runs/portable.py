@@ -24,6 +24,7 @@ from huggingface_hub.utils import validate_repo_id
 
 from toxlib import files
 from toxlib.errors import InputError, show
+from toxlib.longformer.heads import register_heads
 from toxlib.runs.card import make_card
 from toxlib.runs.finished import damage_told
 from toxlib.runs.folds import LINEAR_FOLDER
@@ -164,6 +165,7 @@ def _copy_members(folder: Path, members: dict, target: Path) -> None:
 
 def _copy_models(run: Path, target: Path, with_linear: bool) -> None:
     """Copy each fold's encoder and, if wanted, its linear models."""
+    register_heads()  # so that `check_folder` knows their types
     for part in fold_folders(run, read_record(run)["recipe"]):
         check_folder(part / "model", f"delete {part / 'model'} and run 03_train again")
         if with_linear:
