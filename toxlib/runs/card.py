@@ -1,6 +1,6 @@
 """The model card of a finished run: README.md in the form of the Hugging Face hub.
 
-Every figure is read from the files of the run. The sentences around them are in card_template.md.
+Every figure is read from the files of the run. The sentences around them are in templates/card.md.
 Names that come from the data are escaped, and no folder of this machine is named.
 """
 
@@ -24,7 +24,7 @@ from toxlib.runs.record import CARD
 from toxlib.runs.run import DEFAULT_RECIPE, run_folder
 from toxlib.training.linear import LINEAR
 
-TEMPLATE = Path(__file__).with_name("card_template.md")
+TEMPLATE = Path(__file__).with_name("templates") / "card.md"
 MOST_LABELS, MOST_SENTENCES = 20, 12
 VERSIONS = ("python", "torch", "transformers")
 FEW = 50

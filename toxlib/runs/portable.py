@@ -25,10 +25,11 @@ from huggingface_hub.utils import validate_repo_id
 from toxlib import files
 from toxlib.errors import InputError, show
 from toxlib.longformer.heads import register_heads
+from toxlib.runs.blending import WEIGHTS_FILE
 from toxlib.runs.card import make_card
 from toxlib.runs.finished import damage_told
 from toxlib.runs.folds import LINEAR_FOLDER
-from toxlib.runs.predictor import CALIBRATION, FITTED_BY, THRESHOLDS, WEIGHTS_FILE
+from toxlib.runs.predictor import CALIBRATION, FITTED_BY, THRESHOLDS
 from toxlib.runs.record import CARD, public_names, public_recipe, read_record
 from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, run_folder
 from toxlib.training.linear import LINEAR, LinearModels
