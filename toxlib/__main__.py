@@ -181,10 +181,31 @@ def serve(arguments: argparse.Namespace) -> None:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Export a finished run as a graph; see `toxlib.runs.export`."""
-    from toxlib.runs.export import export
+    """Export a finished run as a graph or for toxlib; see `toxlib.runs.export`, `portable`."""
+    if arguments.format == "toxlib":
+        from toxlib.runs.portable import export_folder
 
-    print(*export(arguments.run, arguments.output, arguments.int8), sep="\n")
+        if arguments.int8:
+            raise InputError("--int8: only of a graph; leave it out, or write --format onnx")
+        print(*export_folder(arguments.run, arguments.output), sep="\n")
+    else:
+        from toxlib.runs.export import export
+
+        print(*export(arguments.run, arguments.output, arguments.int8), sep="\n")
+
+
+def card(arguments: argparse.Namespace) -> None:
+    """Write the model card of a finished run; see `toxlib.runs.card`."""
+    from toxlib.runs.card import write_card
+
+    print(*write_card(arguments.run), sep="\n")
+
+
+def push(arguments: argparse.Namespace) -> None:
+    """Upload a finished run to the Hugging Face hub; see `toxlib.runs.portable`."""
+    from toxlib.runs.portable import push
+
+    print(push(arguments.run, arguments.repo, arguments.private, arguments.revision))
 
 
 def augment(arguments: argparse.Namespace) -> None:

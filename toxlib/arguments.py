@@ -58,14 +58,24 @@ def make_parser(commands: Mapping[str, Callable]) -> argparse.ArgumentParser:
     added.add_argument("--host", default="127.0.0.1", help=help)
     help = "the port; 0: a free one (default: 8000)"
     added.add_argument("--port", type=int, default=8000, help=help)
-    added = add("export", "write a finished run as a graph that scores without toxlib")
-    added.add_argument("run", type=Path, help="a finished run folder, not a blend")
+    added = add("export", "write a finished run into a folder that is used elsewhere")
+    added.add_argument("run", type=Path, help="a finished run folder")
     help = "a new folder"
     added.add_argument("-o", "--output", type=Path, required=True, metavar="FOLDER", help=help)
-    help = "of the graph (default: onnx)"
-    added.add_argument("--format", choices=("onnx",), default="onnx", help=help)
+    help = "onnx: a graph that scores without toxlib, not of a blend (default). toxlib: what "
+    help += "toxlib.load reads, with the model card"
+    added.add_argument("--format", choices=("onnx", "toxlib"), default="onnx", help=help)
     help = "int8 weights: faster and smaller, with other scores; prints how much they change"
     added.add_argument("--int8", action="store_true", help=help)
+    added = add("card", "write the model card of a finished run into its folder")
+    added.add_argument("run", type=Path, help="a finished run folder or blend")
+    added = add("push", "upload a finished run with its model card to the Hugging Face hub")
+    added.add_argument("run", type=Path, help="a finished run folder or blend")
+    added.add_argument(
+        "repo", help="the model repository, OWNER/NAME; it is made if it is missing"
+    )
+    added.add_argument("--private", action="store_true", help="nobody else may see the repository")
+    added.add_argument("--revision", default="", metavar="BRANCH", help="default: main")
     added = add("score", "grade a submission with Kaggle's test_labels.csv")
     added.add_argument("submission", type=Path, help="a submission.csv")
     added.add_argument("other", type=Path, nargs="?", help="another one to compare with")

@@ -23,6 +23,17 @@ LONGFORMER = ("allenai/longformer-base-4096", "301e6a42cb0d9976a6d6a26a079fef81c
 DEBERTA = ("microsoft/deberta-v3-base", "8ccc9b6f36199bec6961081d44eb72fb3f7353f3")
 MODERNBERT = ("answerdotai/ModernBERT-base", "8949b909ec900327062f0ebf497f51aef5e6f0c8")
 MPNET = ("sentence-transformers/all-mpnet-base-v2", "e8c3b32edf5434bc2275fc9bab85f82640a19130")
+LICENCES = {
+    BUNDLED_MINILM: "apache-2.0",
+    ROBERTA[0]: "mit",
+    LONGFORMER[0]: "apache-2.0",
+    DEBERTA[0]: "mit",
+    MODERNBERT[0]: "apache-2.0",
+    MPNET[0]: "apache-2.0",
+}
+"""The licence of each checkpoint that a recipe names, as the hub writes licences."""
+MINILM_ON_THE_HUB = "sentence-transformers/all-MiniLM-L6-v2"
+"""What the hub calls the checkpoint that is installed."""
 MINILM = {
     "checkpoint": BUNDLED_MINILM,
     "attention_window": 1024,  # it covers texts of up to 512 tokens, as MiniLM's attention does

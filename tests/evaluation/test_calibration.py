@@ -1,6 +1,7 @@
 import json
 
 import numpy as np
+import pandas as pd
 import pytest
 from scipy.special import expit, logit
 
@@ -84,6 +85,10 @@ def test_json_holds_labels_by_name():
     assert content == {"a": {"slope": 0.5, "intercept": 0.1}, "b": {"slope": 1, "intercept": 0}}
     read = Calibrator.from_json(content, ["b", "a"])
     assert (read.slope.tolist(), read.intercept.tolist()) == ([1.0, 0.5], [0.0, 0.1])
+    report = pd.DataFrame({"Brier after": [0.1, 0.2]}, index=["a", "b"])
+    more = calibrator.to_json(["a", "b"], report)
+    assert more["b"] == {"slope": 1, "intercept": 0, "Brier after": 0.2}
+    assert (Calibrator.from_json(more, ["b"]).slope == 1).all()
 
 
 @pytest.mark.parametrize(

@@ -162,6 +162,18 @@ def test_json_holds_labels_by_name(scores, make_parts):
     assert (read == fitted.final[::-1]).all()
 
 
+def test_json_of_the_report_holds_what_the_thresholds_do_on_other_rows(scores, make_parts):
+    labels, probabilities = scores
+    fitted = thresholds.cross_fitted_thresholds(labels, make_parts(labels, probabilities))
+    report = thresholds.threshold_report(labels, probabilities, fitted, ["a", "b"])
+    content = json.loads(json.dumps(thresholds.report_to_json(report)))
+    assert (thresholds.thresholds_from_json(content, ["a", "b"]) == fitted.final).all()
+    f1 = f1_score(labels[:, 1], fitted.decisions[:, 1])
+    assert content["b"]["F1 cross-fitted"] == pytest.approx(f1)
+    assert content["b"]["positives"] == labels[:, 1].sum()
+    assert "F1 at 0.5" not in content["b"]
+
+
 @pytest.mark.parametrize(
     ("content", "error"),
     [

@@ -37,9 +37,10 @@ class Calibrator:
         """Return calibrated probabilities, (N, L) → (N, L)."""
         return expit(to_logits(probabilities) * self.slope + self.intercept)
 
-    def to_json(self, label_names: Sequence[str]) -> dict:
-        """Return {label: {slope, intercept}}."""
-        return pd.DataFrame(vars(self), index=list(label_names)).to_dict("index")
+    def to_json(self, label_names: Sequence[str], report: pd.DataFrame | None = None) -> dict:
+        """Return {label: {slope, intercept}} and, per label, what `calibration_report` says."""
+        table = pd.DataFrame(vars(self), index=list(label_names))
+        return (table if report is None else table.join(report)).to_dict("index")
 
     @classmethod
     def from_json(cls, content: dict, label_names: Sequence[str]) -> "Calibrator":

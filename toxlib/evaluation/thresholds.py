@@ -12,6 +12,8 @@ from toxlib.evaluation import metrics
 from toxlib.evaluation.parts import Part, join, to_logits
 
 DEFAULT = 0.5
+JUDGED = tuple(f"{name} cross-fitted" for name in ("precision", "recall", "F1", "F1 interval"))
+"""Columns of `threshold_report`: how good the decisions are on rows that chose no threshold."""
 
 
 @dataclass(frozen=True)
@@ -152,6 +154,12 @@ def thresholds_to_json(fitted: CrossFitted, label_names: Sequence[str]) -> dict:
     return table.to_dict("index")
 
 
+def report_to_json(report: pd.DataFrame) -> dict:
+    """Return what `threshold_report` says of the chosen thresholds, ready for JSON, by label."""
+    kept = ["threshold", "lowest", "highest", "positives", *JUDGED]
+    return report[kept].to_dict("index")
+
+
 def thresholds_from_json(content: dict, label_names: Sequence[str]) -> np.ndarray:
-    """Return the thresholds, (L,), that `thresholds_to_json` stored; KeyError for other labels."""
+    """Return the thresholds, (L,), that 04 has stored; KeyError for other labels."""
     return np.array([float(content[name]["threshold"]) for name in label_names])

@@ -27,7 +27,7 @@ from toxlib.runs.cascading import fit_cascade, tell_rate
 from toxlib.runs.fold_models import FoldModels
 from toxlib.runs.folds import LINEAR_FOLDER
 from toxlib.runs.predictions import OWN
-from toxlib.runs.record import read_record
+from toxlib.runs.record import CARD, read_record
 from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, run_folder
 from toxlib.runs.shards import Options, tell, writing_table
 from toxlib.training import occlusion
@@ -78,7 +78,8 @@ def digest(folder: Path, options: Options) -> str:
         content.append({k: v for k, v in asdict(recipe).items() if affects_training(k)})
         for part in fold_folders(run, recipe):
             paths = [*(part / "model").glob("*"), *(part / LINEAR_FOLDER).glob("*")]
-            content += [[path.name, files.sha256(path)] for path in sorted(paths)]
+            scoring = [path for path in sorted(paths) if path.name != CARD]
+            content += [[path.name, files.sha256(path)] for path in scoring]
     return hashlib.sha256(json.dumps(content).encode()).hexdigest()
 
 

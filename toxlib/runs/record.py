@@ -2,6 +2,8 @@
 
 import importlib.metadata
 import platform
+from collections.abc import Iterable
+from dataclasses import replace
 from pathlib import Path
 
 from toxlib import files
@@ -9,6 +11,10 @@ from toxlib.errors import InputError
 from toxlib.recipe_values import Recipe
 from toxlib.training import checkpoints, precision
 from toxlib.training.machine import describe_machine
+from toxlib.training.model_files import looks_like_a_path
+
+CARD = "README.md"
+"""The model card of a run folder or a model folder; see `toxlib.runs.card`."""
 
 RECORDED = {
     "members": dict,
@@ -34,8 +40,13 @@ def versions_and_machine(recipe: Recipe, trains: bool) -> dict[str, dict]:
     return {"versions": {"python": platform.python_version(), **versions}, "machine": machine}
 
 
-def read_record(folder: Path) -> dict:
-    """Return a run folder's run.json, its "recipe" as a `Recipe`; InputError if there is none."""
+def read_record(folder: Path, with_data: bool = False) -> dict:
+    """Return a run folder's run.json, its "recipe" as a `Recipe`.
+
+    Raises:
+        InputError: if there is none, or it is damaged; with `with_data`, also if the folder was
+            exported, so that it has neither data nor predictions.
+    """
     path = folder / "run.json"
     if not path.exists():
         known = sorted(str(found.parent) for found in files.outputs().glob("*/run.json"))
@@ -46,7 +57,38 @@ def read_record(folder: Path) -> dict:
     record = files.read_json(path, remedy)
     try:
         known = {key: kind(record[key]) for key, kind in RECORDED.items()}
-        return record | known | {"recipe": Recipe(**record["recipe"])}
+        recipe = Recipe(**record["recipe"])
     except (ValueError, TypeError, KeyError, AttributeError):
         fault = "damaged, or not written by this version of toxlib"
         raise InputError(f"{path}: {fault}; delete it and {remedy}") from None
+    if with_data and not known["data_dir"]:
+        fault = "an exported folder, which can only score"
+        raise InputError(f"{folder}: {fault}; give the run folder that it was exported from")
+    return record | known | {"recipe": recipe}
+
+
+def public_recipe(recipe: Recipe) -> Recipe:
+    """Return a recipe that names no folder of this machine and no tracker's run.
+
+    >>> public_recipe(Recipe("mine", "/home/ann/bert")).checkpoint
+    './bert'
+    """
+    names = {key: _public_path(getattr(recipe, key)) for key in ("checkpoint", "teacher")}
+    return replace(recipe, **names, report_to="none", run_name="")
+
+
+def public_names(members: Iterable[str]) -> dict[str, str]:
+    """Return each member of a blend with a name that is no path of this machine.
+
+    >>> public_names(["minilm", "/a/minilm"])
+    {'minilm': 'minilm', '/a/minilm': 'minilm (2)'}
+    """
+    names: dict[str, str] = {}
+    for number, member in enumerate(members, start=1):
+        name = Path(member).name
+        names[member] = f"{name} ({number})" if name in names.values() else name
+    return names
+
+
+def _public_path(name: str) -> str:
+    return f"./{Path(name).name}" if name and looks_like_a_path(name) else name

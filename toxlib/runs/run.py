@@ -245,7 +245,7 @@ def reopen(run_dir: str | Path = "", overrides: Overrides = "") -> Run:
     """
     set_up_display()
     folder = run_folder(run_dir, DEFAULT_RECIPE)
-    record = read_record(folder)
+    record = read_record(folder, with_data=True)
     before, data_dir = record["recipe"], Path(record["data_dir"])
     recipe = change(before, overrides)
     tables, translations = _read(before, data_dir)
