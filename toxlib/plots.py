@@ -192,10 +192,14 @@ def make_grid(titles: list[str], **shared: bool) -> tuple[Figure, np.ndarray]:
     return figure, axes[: len(titles)]
 
 
-def legend_below(figure: Figure, axes: Axes) -> None:
-    """Put the legend of `axes` under the figure, where it hides no mark."""
+def legend_outside(figure: Figure, axes: Axes, where: str = "lower") -> None:
+    """Put the legend of `axes` outside all panels, where it hides no mark.
+
+    `where` is "upper" for a figure with a common label of its horizontal axes below.
+    """
     handles, names = axes.get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=4, fontsize=9, frameon=False)
+    style = {"ncols": 4, "fontsize": 9, "frameon": False}
+    figure.legend(handles, names, loc=f"outside {where} center", **style)
 
 
 def with_note(figure: Figure, labels: np.ndarray) -> Figure:
@@ -211,9 +215,9 @@ def tick_names(names: Sequence[str], shown: np.ndarray) -> list[str]:
 
 
 def plain(name: str) -> str:
-    """Shorten a name and break it into lines of at most 22 characters, so that panels keep room.
+    """Shorten a name to two lines of at most 22 characters, so that panels keep room.
 
     Dollar signs are escaped, because matplotlib would typeset mathematics.
     """
-    lines = textwrap.wrap(short_name(name), 22)
+    lines = textwrap.wrap(short_name(name), 22, max_lines=2, placeholder="…")
     return "\n".join(lines).replace("$", r"\$")

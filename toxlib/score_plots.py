@@ -15,7 +15,7 @@ from toxlib.plots import (
     GREY,
     ORANGE,
     commonest,
-    legend_below,
+    legend_outside,
     make_figure,
     make_grid,
     make_panels,
@@ -23,6 +23,9 @@ from toxlib.plots import (
     tick_names,
     with_note,
 )
+
+COLOURS = (BLUE, ORANGE, "C2", "C3", "C4", "C5", "C6", "C8")
+"""The colours of models, the run's own first."""
 
 
 def training_curves(history: list[dict]) -> Figure:
@@ -53,7 +56,7 @@ def auc_by_label(labels: np.ndarray, scores: dict[str, pd.DataFrame]) -> Figure:
     figure, axes = make_figure(8, (0.3 + 0.11 * len(scores)) * len(shown) + 1.4)
     offsets = 0.5 * (np.arange(len(scores)) - (len(scores) - 1) / 2) / len(scores)
     for number, ((model, table), offset) in enumerate(zip(scores.items(), offsets, strict=True)):
-        marker, colour = "osD^vP*X"[number % 8], f"C{(0, 1, 2, 3, 4, 5, 6, 8)[number % 8]}"
+        marker, colour = "osD^vP*X"[number % 8], COLOURS[number % 8]
         auc, low, high = table.iloc[shown].to_numpy(dtype=float).T
         places = np.arange(len(shown)) + offset
         axes.hlines(places, low, high, color=colour, linewidth=1.5)
@@ -62,7 +65,7 @@ def auc_by_label(labels: np.ndarray, scores: dict[str, pd.DataFrame]) -> Figure:
     axes.set(ylim=(len(shown) - 0.5, -0.5), xlabel="ROC AUC on validation comments")
     axes.set_title("Score by label, with 95 % intervals")
     axes.grid(axis="x", alpha=0.3)
-    legend_below(figure, axes)
+    legend_outside(figure, axes)
     return with_note(figure, labels)
 
 
@@ -103,7 +106,7 @@ def threshold_spread(
     axes.set(xlim=(-0.02, 1.02), ylim=(len(shown) - 0.5, -0.5))
     axes.set(xlabel="threshold", title="Thresholds by part")
     axes.grid(axis="y", alpha=0.3)
-    legend_below(figure, axes)
+    legend_outside(figure, axes)
     return with_note(figure, labels)
 
 
@@ -124,7 +127,7 @@ def reliability(
             _draw_shares(panel, labels[:, j], before[:, j], BLUE, "before calibration")
             _draw_shares(panel, labels[:, j], after[:, j], ORANGE, "after")
         panel.set(xlim=(-0.03, 1.03), ylim=(-0.03, 1.03))
-    legend_below(figure, panels[0])
+    legend_outside(figure, panels[0], "upper")
     figure.supxlabel("mean score")
     figure.supylabel("share that has the label")
     return with_note(figure, labels)
@@ -168,7 +171,7 @@ def score_distributions(
             style = {"histtype": "step", "color": colour, "label": label}
             panel.hist(values[:, j], bins, density=True, **style)
         panel.set_yscale("log")
-    legend_below(figure, panels[0])
+    legend_outside(figure, panels[0], "upper")
     figure.supxlabel("predicted probability")
     figure.supylabel("density")
     return with_note(figure, labels)
