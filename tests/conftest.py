@@ -42,7 +42,8 @@ HOSTILE = (
     "<img src=URL/a onerror=\"document.title='ran'\"><iframe src=URL/b></iframe> ",
     '<svg onload="document.title=\'ran\'"><a href="javascript:alert(1)">x</a> [x](javascript:y) ',
     "![x](URL/c) \\(\\alpha\\) $$\\beta$$ \u202egnihton\u202c \u200b\u2066 \x1b]8;;URL/d\x07x ",
-    "</td></table></style><style>*{background:url(URL/e)}</style><base href=URL/> ",
+    "</td></table></pre></details></header></main> "
+    "</style><style>*{background:url(URL/e)}</style><base href=URL/> ",
     "<meta http-equiv=refresh content='0;url=URL/f'><link rel=stylesheet href=URL/g> ",
 )
 """Texts that would run a script, load something from URL, or change what is shown beside them."""
@@ -190,14 +191,19 @@ def listener():
 
 
 @pytest.fixture(scope="session")
-def hostile_dir(small_dir, listener, tmp_path_factory) -> Path:
+def hostile_texts(listener) -> list[str]:
+    """Return texts that would run a script, load something, or break out of their element."""
+    return [text.replace("URL", listener.url) for text in HOSTILE]
+
+
+@pytest.fixture(scope="session")
+def hostile_dir(small_dir, hostile_texts, tmp_path_factory) -> Path:
     """Write the small data with hostile texts in every third comment, in ids and label names."""
     folder = tmp_path_factory.mktemp("hostile")
-    texts = [text.replace("URL", listener.url) for text in HOSTILE]
     for path in small_dir.glob("*.csv"):
         table = pd.read_csv(path, dtype=str, keep_default_na=False)
         for row in range(0, len(table), 3):
-            text = texts[row // 3 % len(texts)]
+            text = hostile_texts[row // 3 % len(hostile_texts)]
             table.loc[row, "id"] = text + table["id"][row]
             if "comment_text" in table:
                 table.loc[row, "comment_text"] = text + table["comment_text"][row]
@@ -225,12 +231,11 @@ def blended(tiny_overrides, hostile_dir, tmp_path_factory) -> Path:
 
 
 @pytest.fixture(scope="session")
-def audit_run(listener, tmp_path_factory):
+def audit_run(hostile_texts, tmp_path_factory):
     """Return a function that copies a run folder and audits it, with hostile sentences, too."""
     pytest.importorskip("cleanlab", reason="pip install -r requirements-audit.txt")
     folder = tmp_path_factory.mktemp("audits")
-    texts = [text.replace("URL", listener.url) for text in HOSTILE]
-    rows = [(f"{text} {tone}", text, toxic) for text in texts for tone, toxic in TONES]
+    rows = [(f"{text} {tone}", text, toxic) for text in hostile_texts for tone, toxic in TONES]
     sentences = folder / "t<b>$x$.csv"
     pd.DataFrame(rows, columns=["text", "identity", "toxic"]).to_csv(sentences, index=False)
 

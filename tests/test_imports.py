@@ -21,7 +21,7 @@ BELOW = {
 }
 """Wing → the wings that it may import, besides itself and the files at the top."""
 TOP = {"errors", "files", "parameters", "progress", "recipe_values", "recipes"}
-TOP |= {"coloured_text", "plots"}
+TOP |= {"coloured_text", "plots", "score_plots"}
 FILES = sorted(PACKAGE.rglob("*.py"))
 
 

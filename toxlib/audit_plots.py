@@ -5,8 +5,7 @@ from collections.abc import Sequence
 import pandas as pd
 from matplotlib.figure import Figure
 
-from toxlib.data.text import short_name
-from toxlib.plots import BLUE, GREY, ORANGE, make_panels
+from toxlib.plots import BLUE, GREY, ORANGE, make_panels, plain
 
 MOST_GROUPS = 50
 
@@ -25,9 +24,9 @@ def group_rates(table: pd.DataFrame, rate: str, title: str) -> Figure:
     axes.scatter(100 * shown[rate], places, color=colours, zorder=3)
     axes.axvline(100 * mean, color=GREY, label=f"mean of {len(table)} groups: {mean:.1%}")
     axes.axvline(200 * mean, color=GREY, linestyle="--", label="twice the mean")
-    axes.set_yticks(places, _names(shown))
+    axes.set_yticks(places, [plain(name) for name in shown.index])
     axes.set(
-        xlabel=f"{rate} (%)", title=_plain(title), xlim=(-2, 102), ylim=(len(shown) - 0.3, -0.7)
+        xlabel=f"{rate} (%)", title=_escaped(title), xlim=(-2, 102), ylim=(len(shown) - 0.3, -0.7)
     )
     axes.grid(axis="y", alpha=0.3)
     figure.legend(loc="outside lower center", ncols=2)
@@ -42,18 +41,13 @@ def group_aucs(table: pd.DataFrame, columns: Sequence[str], title: str) -> Figur
     for panel, name in zip(panels, columns, strict=True):
         panel.hlines(places, table[f"{name} low"], table[f"{name} high"], BLUE)
         panel.plot(table[name], places, "o", color=BLUE)
-        panel.set_yticks(places, _names(table))
+        panel.set_yticks(places, [plain(name) for name in table.index])
         panel.set(xlabel=name, ylim=(len(table) - 0.4, -0.6))
         panel.grid(axis="x", alpha=0.3)
-    figure.suptitle(_plain(title), fontsize=11)
+    figure.suptitle(_escaped(title), fontsize=11)
     return figure
 
 
-def _names(table: pd.DataFrame) -> list[str]:
-    """Return the names of groups as a figure can show them, without unseen characters."""
-    return [_plain(short_name(name)) for name in table.index]
-
-
-def _plain(text: str) -> str:
+def _escaped(title: str) -> str:
     """Escape dollar signs: matplotlib would typeset mathematics."""
-    return text.replace("$", r"\$")
+    return title.replace("$", r"\$")

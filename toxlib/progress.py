@@ -7,12 +7,19 @@ from tqdm import tqdm
 
 
 def progress(
-    iterable: Iterable | None = None, *, total: int, description: str, unit: str = "comment"
+    iterable: Iterable | None = None,
+    *,
+    total: int,
+    description: str,
+    unit: str = "comment",
+    inside: bool = False,
 ) -> tqdm:
     """Make a tqdm bar that is live in a terminal and redrawn about every two per cent elsewhere.
 
     It is a text bar in notebooks too. tqdm's widget leaves nothing to read in an executed copy,
-    and a bar that is redrawn ten times a second floods papermill's log.
+    and a bar that is redrawn ten times a second floods papermill's log. A bar `inside` another one
+    takes its line until it is closed: on a line below, it would have to move the cursor up, which
+    notebooks and logs cannot do.
     """
     live = sys.stderr.isatty()
     return tqdm(
@@ -25,6 +32,8 @@ def progress(
         maxinterval=10 if live else 3600,  # a shorter interval would redraw slow bars every step
         dynamic_ncols=live,
         ncols=None if live else 90,
+        position=0 if inside else None,
+        leave=not inside,
     )
 
 

@@ -59,7 +59,8 @@ def evaluate_against(
 ) -> dict:
     """Return a model's scores and those of others, (N, L) each, with intervals, ready for JSON."""
     predictions = [probabilities, *others.values()]
-    aucs, losses = (_scores(labels, predictions, metric) for metric in ("auc", "log_loss"))
+    by_label, losses = (_scores(labels, predictions, m) for m in ("label_auc", "log_loss"))
+    aucs = [_mean(columns) for columns in by_label]
     intervals = {"mean column-wise AUC": to_interval(aucs[0])}
     for name, auc, loss in zip(others, aucs[1:], losses[1:], strict=True):
         intervals |= _differences(name, aucs[0], losses[0], auc, loss)
@@ -68,6 +69,10 @@ def evaluate_against(
         "validation_note": note,
         "others": {name: evaluate(labels, p, label_names) for name, p in others.items()},
         "intervals_95": {name: vars(interval) for name, interval in intervals.items()},
+        "auc_intervals_95": {
+            name: _label_intervals(columns, label_names)
+            for name, columns in zip(("validation", *others), by_label, strict=True)
+        },
     }
 
 
@@ -101,14 +106,43 @@ def _differences(
     }
 
 
+def auc_tables(report: dict, name: str) -> dict[str, pd.DataFrame]:
+    """Return the AUCs in a report of `evaluate_against`: model → (L, 3) with AUC, low and high.
+
+    The model that the report is about is called `name`.
+    """
+    scores = {"validation": report["validation"]} | report["others"]
+    tables = {}
+    for key, found in scores.items():
+        table = pd.DataFrame(report["auc_intervals_95"][key], index=["low", "high"]).T
+        table.insert(0, "AUC", pd.Series(found["auc_per_label"], dtype=float))
+        tables[name if key == "validation" else key] = table.astype(float)
+    return tables
+
+
+def _label_intervals(aucs: np.ndarray, label_names: Sequence[str]) -> dict[str, list[float]]:
+    """Return {label: [low, high]} for AUCs of each label, (L, 1 + R)."""
+    ends = pd.DataFrame(aucs[:, 1:].T).quantile([0.025, 0.975])  # this leaves out NaN
+    return dict(zip(label_names, ends.to_numpy().T.tolist(), strict=True))
+
+
+def _mean(aucs: np.ndarray) -> np.ndarray:
+    """Return the mean over labels, (L, R) → (R,); labels that lose a class are left out."""
+    return pd.DataFrame(aucs).mean().to_numpy()
+
+
 def to_interval(scores: np.ndarray) -> Interval:
     """Make an interval from (1 + R,) scores: those of all rows and of the resamples."""
-    low, high = pd.Series(scores[1:]).quantile([0.025, 0.975])  # this leaves out NaN
+    with np.errstate(invalid="ignore"):  # a ratio may be infinite
+        low, high = pd.Series(scores[1:]).quantile([0.025, 0.975])  # this leaves out NaN
     return Interval(float(scores[0]), float(low), float(high))
 
 
 def _scores(labels: np.ndarray, predictions: list[np.ndarray], metric: str) -> np.ndarray:
-    """Score M predictions, (N, L) each, on all rows and on the same R resamples: (M, 1 + R)."""
+    """Score M predictions, (N, L) each, on all rows and on the same R resamples: (M, 1 + R).
+
+    The metric "label_auc" gives the AUC of each label: (M, L, 1 + R).
+    """
     functions = [_score_function(labels, p, metric) for p in predictions]
     rows = len(labels)
     scores = [[score(np.ones((rows, 1))) for score in functions]]
@@ -119,7 +153,7 @@ def _scores(labels: np.ndarray, predictions: list[np.ndarray], metric: str) -> n
         counts = [np.bincount(draw, minlength=rows) for draw in drawn]
         weights = np.stack(counts, axis=1, dtype=float)  # (N, R)
         scores.append([score(weights) for score in functions])
-    return np.concatenate(scores, axis=1)
+    return np.concatenate(scores, axis=-1)
 
 
 def _score_function(labels: np.ndarray, probabilities: np.ndarray, metric: str) -> Callable:
@@ -129,10 +163,11 @@ def _score_function(labels: np.ndarray, probabilities: np.ndarray, metric: str) 
         return lambda weights: losses @ weights / len(losses)
     if metric == "pooled_auc":
         return Ranked(labels, probabilities).auc
+    columns = [Ranked(labels[:, [j]], probabilities[:, [j]]) for j in range(labels.shape[1])]
+    if metric == "label_auc":  # (L, R)
+        return lambda weights: np.stack([column.auc(weights) for column in columns])
     if metric == "auc":
-        columns = [Ranked(labels[:, [j]], probabilities[:, [j]]) for j in range(labels.shape[1])]
-        # (L, R) → (R,). The mean leaves out labels that lose a class in a resample.
-        return lambda w: pd.DataFrame([column.auc(w) for column in columns]).mean().to_numpy()
+        return lambda weights: _mean([column.auc(weights) for column in columns])
     raise ValueError(f"metric={metric}: give auc, pooled_auc or log_loss")
 
 

@@ -20,7 +20,7 @@ from markupsafe import Markup
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from toxlib import files, plots
+from toxlib import files, score_plots
 from toxlib.data.text import short_name, visible
 from toxlib.progress import format_seconds
 from toxlib.runs import comparison
@@ -156,7 +156,7 @@ def _curves(histories: dict[str, list[dict]]) -> list[dict]:
     images: list[dict[str, str]] = [{} for _ in histories]
     for theme, style in THEMES.items():
         with matplotlib.style.context(style):
-            figures = [plots.training_curves(h, upright=True) for h in histories.values()]
+            figures = [score_plots.training_curves(h, upright=True) for h in histories.values()]
             _share_limits(figures)
             for image, figure in zip(images, figures, strict=True):
                 image[theme] = _data_uri(figure)

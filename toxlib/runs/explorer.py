@@ -7,7 +7,7 @@ from IPython.display import display
 from matplotlib.figure import Figure
 from sklearn.metrics import confusion_matrix
 
-from toxlib import plots
+from toxlib import score_plots
 from toxlib.data.text import short_name
 from toxlib.evaluation import decisions
 from toxlib.evaluation.decisions import Use
@@ -79,7 +79,9 @@ class Explorer:
         scores = self.probabilities[:, label]
         steps = np.unique(np.quantile(scores, np.linspace(0, 1, 60)))
         tables = {step: self.consequences(label, step, use) for step in steps}
-        return plots.threshold_curves(tables, threshold, short_name(self.run.label_names[label]))
+        return score_plots.threshold_curves(
+            tables, threshold, short_name(self.run.label_names[label])
+        )
 
     def view(self, label: int, threshold: float, use: Use) -> list[object]:
         """Return all of it, ready for IPython's `display`."""

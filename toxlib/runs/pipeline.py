@@ -32,6 +32,7 @@ from toxlib.runs.pseudo_labels import open_teacher
 from toxlib.runs.record import read_record
 from toxlib.runs.report import write_report
 from toxlib.runs.run import Run, open_run, reopen, run_folder, set_up_display
+from toxlib.runs.summary import summarise
 from toxlib.training import adaptation, checkpoints
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
@@ -156,7 +157,9 @@ def execute(name: str, folder: Path, parameters: dict[str, object]) -> float:
             kernel_name="python3",
             km=kernel,
             progress_bar=False,
-            extra_arguments=["--log-level=ERROR"],
+            # jupyter_client interrupts a kernel before it ends it, and a kernel that is about to
+            # finish its last answer would log this as an error.
+            extra_arguments=["--log-level=CRITICAL"],
             stderr_file=sys.stderr,
         )
     except PapermillExecutionError as error:
@@ -203,9 +206,10 @@ def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, obj
         before = read_record(run.folder)["seconds"]
         run.record(seconds=before | {name: round(seconds, 1)})
         print(f"{step} done in {format_seconds(seconds)}", flush=True)
-    found = audit.summary(run.folder)  # empty if 04 has chosen other thresholds since
-    audited = (audit.AUDIT,) if found else ()
-    write_report(run.folder, (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS, *audited), found)
+    # An audit is left out if 04 has chosen other thresholds since.
+    audited = (audit.AUDIT,) if audit.summary(run.folder) else ()
+    names = (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS, *audited)
+    write_report(run.folder, names, summarise(run))
     return run
 
 

@@ -9,34 +9,31 @@ from pathlib import Path
 
 import nbformat
 from nbconvert import HTMLExporter
-from nbconvert.preprocessors import CoalesceStreamsPreprocessor
+from nbconvert.preprocessors import CoalesceStreamsPreprocessor, TagRemovePreprocessor
 
 from toxlib import files
 from toxlib.data.text import visible
 from toxlib.errors import InputError
+from toxlib.runs.report_cells import (
+    HIDDEN,
+    TidyOutputs,
+    contents,
+    opening_cell,
+    split_at_headings,
+)
+from toxlib.runs.summary import Summary
 
 POLICY = (
     "default-src 'none'; img-src data:; style-src 'unsafe-inline'; font-src data:; "
     "base-uri 'none'; form-action 'none'"
 )
-TEMPLATE = f"""
-{{%- extends "lab/index.html.j2" -%}}
-{{%- block html_head -%}}
-<meta http-equiv="Content-Security-Policy" content="{POLICY}">
-{{{{ super() }}}}
-{{%- endblock html_head -%}}
-{{%- block html_head_js -%}}{{%- endblock html_head_js -%}}
-{{%- block jupyter_widgets -%}}{{%- endblock jupyter_widgets -%}}
-{{%- block html_head_js_mathjax -%}}{{%- endblock html_head_js_mathjax -%}}
-{{%- block html_head_js_mermaidjs -%}}{{%- endblock html_head_js_mermaidjs -%}}
-"""
-"""nbconvert's page without its scripts, which would come from the network."""
+HERE = Path(__file__).parent
 
 
-def write_report(folder: Path, names: Sequence[str], summary: Sequence[str] = ()) -> None:
+def write_report(folder: Path, names: Sequence[str], summary: Summary | None = None) -> None:
     """Join the executed notebooks called `names`, as far as they exist, into report.html.
 
-    If there is a `summary`, the page begins with its lines.
+    The page begins with the summary, if there is one, and with a table of contents.
 
     Raises:
         InputError: if an executed notebook is damaged.
@@ -45,27 +42,34 @@ def write_report(folder: Path, names: Sequence[str], summary: Sequence[str] = ()
     notebooks = [_read_notebook(path) for path in copies if path.exists()]
     joined = nbformat.v4.new_notebook(metadata=notebooks[0].metadata if notebooks else {})
     cells = [cell for notebook in notebooks for cell in notebook.cells]
-    joined.cells = _summary_cells(summary) + cells
+    joined.cells = [opening_cell(notebooks), *split_at_headings(cells)]
     joined.metadata["title"] = f"toxlib: {visible(folder.name)}"
-    exporter = HTMLExporter(raw_template=TEMPLATE, embed_images=True)
-    # Of the states that a progress bar has written, keep the last.
-    exporter.register_preprocessor(CoalesceStreamsPreprocessor, enabled=True)
-    page, _ = exporter.from_notebook_node(joined)
+    page = _to_html(joined, summary)
     with files.replacing(folder / "report.html") as temporary:
         temporary.write_text(page, "utf-8")
 
 
-def _summary_cells(lines: Sequence[str]) -> list[nbformat.NotebookNode]:
-    """Return the cells of the summary. Its lines are an output, since outputs are escaped."""
-    if not lines:
-        return []
-    output = nbformat.v4.new_output("stream", text="\n".join(lines) + "\n")
-    return [
-        nbformat.v4.new_markdown_cell("# Summary"),
-        nbformat.v4.new_code_cell(
-            "# what 07_audit has found about sentences that name groups", outputs=[output]
-        ),
-    ]
+def _to_html(notebook: nbformat.NotebookNode, summary: Summary | None) -> str:
+    exporter = HTMLExporter(
+        raw_template=(HERE / "report.html.j2").read_text("utf-8"),
+        embed_images=True,
+        exclude_input_prompt=True,
+        exclude_output_prompt=True,
+        exclude_anchor_links=True,
+    )
+    for preprocessor in (
+        TagRemovePreprocessor(enabled=True, remove_cell_tags=HIDDEN),
+        CoalesceStreamsPreprocessor(enabled=True),
+        TidyOutputs(enabled=True),
+    ):
+        exporter.register_preprocessor(preprocessor)
+    resources = {
+        "policy": POLICY,
+        "css": (HERE / "report.css").read_text("utf-8"),
+        "summary": summary,
+        "contents": contents(notebook.cells),
+    }
+    return exporter.from_notebook_node(notebook, resources)[0]
 
 
 def _read_notebook(path: Path) -> nbformat.NotebookNode:

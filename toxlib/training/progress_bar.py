@@ -17,7 +17,10 @@ class ProgressBar(ProgressCallback):
     def on_prediction_step(self, args, state, control, eval_dataloader=None, **kwargs):
         if state.is_world_process_zero and self.prediction_bar is None:
             batches = len(eval_dataloader)
-            self.prediction_bar = progress(total=batches, description="Evaluate", unit="batch")
+            inside = self.training_bar is not None
+            self.prediction_bar = progress(
+                total=batches, description="Evaluate", unit="batch", inside=inside
+            )
         super().on_prediction_step(args, state, control, eval_dataloader, **kwargs)
 
     def on_log(self, args, state, control, logs=None, **kwargs):
