@@ -20,8 +20,8 @@ def test_the_view_tells_what_the_threshold_does(explorer):
     said, carried = scores >= threshold, explorer.labels[:, 0] == 1
     assert confusion.to_numpy()[1, 1] == (said & carried).sum()
     assert confusion.to_numpy().sum() == len(scores)
-    assert table.loc["recall", "value"] == pytest.approx(said[carried].mean(), abs=1e-3)
-    assert "least expected cost" in sentence
+    assert float(table.loc["recall", "value"]) == pytest.approx(said[carried].mean(), abs=1e-3)
+    assert "has the least expected cost" in sentence
     assert len(nearest) == NEAREST
     assert nearest["score"].is_monotonic_decreasing
     farthest = np.abs(nearest["score"] - threshold).max()

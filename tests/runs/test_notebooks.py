@@ -14,7 +14,7 @@ from toxlib.runs.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS, REOPENING
 NAMES = sorted({*NOTEBOOKS, *BLEND_NOTEBOOKS, AUDIT})
 PATHS = [REPOSITORY / "notebooks" / f"{name}.ipynb" for name in NAMES]
 PARAMETERS = {name: ["recipe", "data_dir", "run_dir", "overrides"] for name in NOTEBOOKS}
-PARAMETERS |= {name: ["run_dir", "overrides"] for name in REOPENING}
+PARAMETERS |= {name: ["run_dir", "overrides", *own] for name, own in REOPENING.items()}
 PARAMETERS["06_blend"] = ["runs", "run_dir", "weights"]
 PARAMETERS[AUDIT] = ["run_dir", "templates"]
 

@@ -59,19 +59,19 @@ class Explorer:
                 "comment": self.run.shown([self.texts[row] for row in rows]),
                 "score": scores[rows].round(4),
                 "we say": ["yes" if scores[row] >= threshold else "no" for row in rows],
-                "annotators": ["yes" if self.labels[row, label] else "no" for row in rows],
+                "given": ["yes" if self.labels[row, label] else "no" for row in rows],
             }
         )
 
     def least_cost(self, label: int, use: Use) -> str:
-        """Return a sentence with the threshold of the least expected cost."""
+        """Return two sentences about the threshold of the least expected cost."""
         own = self.labels[:, label], self.probabilities[:, label]
         threshold = decisions.least_cost_threshold(*own, use)
         fitted = decisions.cross_fitted_cost(self.labels, self.parts, label, use)
+        spread = f"{fitted['lowest']:.3f} to {fitted['highest']:.3f} over the parts"
         return (
-            f"The least expected cost is at a threshold of {threshold:.3f} (over the parts "
-            f"{fitted['lowest']:.3f} to {fitted['highest']:.3f}). Thresholds that are chosen in "
-            f"this way on other comments cost {fitted['cost']:.1f} per {decisions.PER} comments."
+            f"A threshold of {threshold:.3f} ({spread}) has the least expected cost.\n"
+            f"Thresholds that are chosen in this way on other comments cost {fitted['cost']:.1f}."
         )
 
     def figure(self, label: int, threshold: float, use: Use) -> Figure:
@@ -86,13 +86,19 @@ class Explorer:
     def view(self, label: int, threshold: float, use: Use) -> list[object]:
         """Return all of it, ready for IPython's `display`."""
         table = self.consequences(label, threshold, use)
+        counts = table.index.str.contains(" per ")
         return [
             self.figure(label, threshold, use),
-            table.round(3),
+            pd.concat([table[~counts].map("{:.3f}".format), table[counts].map("{:.1f}".format)]),
             self.confusion(label, threshold),
             self.least_cost(label, use),
             self.nearest(label, threshold),
         ]
+
+    def show(self, label: int, threshold: float, use: Use) -> None:
+        """Display what `view` returns."""
+        for shown in self.view(label, threshold, use):
+            print(shown) if isinstance(shown, str) else display(shown)
 
     def widget(self) -> ipywidgets.Widget:
         """Return the controls and what they show, for Jupyter."""
@@ -102,16 +108,16 @@ class Explorer:
         wide = ipywidgets.Layout(width="34em")
         threshold = ipywidgets.FloatSlider(description="threshold", layout=wide, **slide)
         rate = ipywidgets.BoundedFloatText(description="base rate", min=0, max=1, step=0.001)
-        miss = ipywidgets.BoundedFloatText(1, description="a miss costs", min=0, max=1e6)
-        alarm = ipywidgets.BoundedFloatText(1, description="a false alarm", min=0, max=1e6)
+        cost = {"min": 0, "max": 1e6, "style": {"description_width": "initial"}}
+        miss = ipywidgets.BoundedFloatText(1, description="cost of a miss", **cost)
+        alarm = ipywidgets.BoundedFloatText(1, description="of a false alarm", **cost)
 
         def begin(change: object = None) -> None:
             threshold.value = float(self.thresholds[label.value])
             rate.value = round(self.base_rate(label.value), 4)
 
         def show(label: int, threshold: float, rate: float, miss: float, alarm: float) -> None:
-            for shown in self.view(label, threshold, Use(rate, miss, alarm)):
-                print(shown) if isinstance(shown, str) else display(shown)
+            self.show(label, threshold, Use(rate, miss, alarm))
 
         begin()
         label.observe(begin, "value")

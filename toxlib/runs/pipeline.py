@@ -37,7 +37,8 @@ from toxlib.training import adaptation, checkpoints
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
 BLEND_NOTEBOOKS = ("06_blend", "04_thresholds", "05_submission")
-REOPENING = ("04_thresholds", "05_submission")  # their only parameter is the run folder
+REOPENING = {"04_thresholds": {"interactive": False}, "05_submission": {}}
+"""Notebooks that take the run folder and read the rest from run.json, and their own parameters."""
 FULL = 1e6  # bytes; with fewer, an error in a cell most likely comes from the full disk
 FREE_FOR_OTHERS = 200e6  # bytes on the disk for predictions, figures, tokens and the report
 
@@ -201,7 +202,7 @@ def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, obj
     for number, name in enumerate(notebooks, start=1):
         step = f"[{number}/{len(notebooks)}] {name}"
         print(f"{step} …", flush=True)
-        taken = {} if name in REOPENING else parameters  # 04 and 05 read the rest from run.json
+        taken = REOPENING.get(name, parameters)
         seconds = execute(name, run.folder, taken | {"run_dir": str(run.folder)})
         before = read_record(run.folder)["seconds"]
         run.record(seconds=before | {name: round(seconds, 1)})
