@@ -37,7 +37,7 @@ def test_the_score_and_what_it_rests_on(finished, told):
 def test_it_warns_of_rare_labels_and_of_an_epoch_chosen_on_the_same_comments(finished, told):
     cautions = "\n".join(told.cautions)
     assert HoldOut.note in cautions
-    assert "Few positives" in cautions
+    assert "has few positive validation comments (1), so its AUC may be from" in cautions
     assert r"\x1b[31m\u202e" in cautions or "labels have fewer than 50" in cautions
     assert all(text.isprintable() for text in told.cautions)
 
