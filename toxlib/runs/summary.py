@@ -28,6 +28,10 @@ METRICS = "metrics.json"
 FEW = 50
 """Positive validation comments below which the AUC of a label is uncertain."""
 MOST_NAMED = 5
+LINEAR_MODELS = {
+    "lr": ": logistic regression on tf-idf",
+    "nb-lr": ": the same with naive Bayes weights",
+}
 JIGSAW = {"toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"}
 FIGURES = {
     "auc_by_label": "How well each label is ranked, beside the other models. "
@@ -134,7 +138,8 @@ def _others(report: dict) -> list[tuple[str, str, str]]:
     for name, scores in report["others"].items():
         found = report["intervals_95"][f"mean column-wise AUC minus {name}"]
         difference = _number(found["estimate"], "+.4f") + _within(found, "+.4f")
-        rows.append((short_name(name), _number(scores["mean_columnwise_auc"]), difference))
+        told = f"{short_name(name)}{LINEAR_MODELS.get(name, '')}"
+        rows.append((told, _number(scores["mean_columnwise_auc"]), difference))
     return rows
 
 
