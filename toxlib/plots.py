@@ -92,7 +92,7 @@ def distributions(series: dict[str, np.ndarray], xlabel: str, title: str) -> Fig
         axes.ecdf(np.maximum(values, 1), label=name, color=colour)
     axes.set(xlabel=xlabel, ylabel="share up to this length", title=title)
     _log_lengths(axes)
-    axes.legend()
+    axes.legend(loc="lower right")
     return figure
 
 

@@ -171,15 +171,15 @@ def _draw_shares(
 
 
 def score_groups(scores: np.ndarray, count: int) -> list[np.ndarray]:
-    """Cut N rows into groups of similar scores, each with the same sum of scores.
+    """Cut N rows into groups of similar scores p, each with the same sum of p (1 - p).
 
     With equally many rows in each, nearly all groups of a rare label would have a score near 0.
 
     >>> [rows.tolist() for rows in score_groups(np.array([0.8, 0.2, 0.1, 0.5]), 2)]
-    [[2, 1, 3], [0]]
+    [[2, 1], [3, 0]]
     """
     order = np.argsort(scores, kind="stable")
-    total = np.cumsum(scores[order])
+    total = np.cumsum(scores[order] * (1 - scores[order]))
     cuts = np.searchsorted(total, total[-1] * np.arange(1, count) / count, side="right")
     return [rows for rows in np.split(order, cuts) if len(rows)]
 

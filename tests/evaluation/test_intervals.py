@@ -6,6 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from sklearn.metrics import roc_auc_score
 
+from toxlib import files
 from toxlib.evaluation import intervals, metrics
 
 
@@ -26,6 +27,21 @@ def test_a_model_beside_another(scores):
     assert ratio["low"] < ratio["estimate"] < ratio["high"] < 1
     assert report["validation_note"] == "a note"
     json.dumps(report)
+
+
+def test_each_label_has_an_interval_that_survives_json(scores):
+    labels, good, poor = scores
+    labels = np.column_stack([labels[:, :2], labels[:, 2] * 0])  # no positive for the last one
+    names = ["a", "b", "c"]
+    with pytest.warns(UserWarning, match="undefined"):
+        report = intervals.evaluate_against(labels, good, {"lr": poor}, names, "")
+    tables = intervals.auc_tables(files.as_json(report), "model")
+    assert list(tables) == ["model", "lr"]
+    for scored, table in zip((good, poor), tables.values(), strict=True):
+        assert list(table.index) == names
+        alone = vars(intervals.bootstrap(labels[:, [1]], scored[:, [1]]))
+        assert table.loc["b"].tolist() == pytest.approx(list(alone.values()))
+        assert table.loc["c"].isna().all()
 
 
 def test_a_perfect_rival_has_no_error_to_divide_by(scores):

@@ -57,7 +57,7 @@ def test_the_notebook_shows_every_part(folder):
 
 def test_the_report_begins_with_what_was_found(folder):
     page = (folder / "report.html").read_text("utf-8")
-    summary = page.index("Summary")
+    summary = page.index("What to be careful about")
     first = audit.read_identity(folder)[audit.OWN_SENTENCES].in_words[0]
     told = page.index(first.replace("'", "&#39;"))
     assert summary < told < page.index("07 · Where it is wrong")

@@ -17,6 +17,7 @@ from toxlib.evaluation.calibration import Calibrator
 from toxlib.runs import blending, comparison, engines, folds
 from toxlib.runs.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS
 from toxlib.runs.report import write_report
+from toxlib.runs.summary import summarise
 from toxlib.training.linear import LINEAR
 
 
@@ -64,7 +65,7 @@ def write(folder: Path) -> None:
     write_04(folder)
     run.save_figure(plots.split_parts(run.split), "split")
     write_05(folder)
-    write_report(folder, (*NOTEBOOKS, BLEND_NOTEBOOKS[0]))
+    write_report(folder, (*NOTEBOOKS, BLEND_NOTEBOOKS[0]), summarise(run))
     comparison.compare_runs([folder])
 
 

@@ -162,6 +162,7 @@ def test_the_page_can_be_dark_and_be_printed(tmp_path):
     write_report(tmp_path, ["a"], SUMMARY)
     pdf = tmp_path / "page.pdf"
     open_page(tmp_path / "report.html", f"--print-to-pdf={pdf}")
+    assert pdf.read_bytes().startswith(b"%PDF")
     page = (tmp_path / "report.html").read_text("utf-8")
     assert '<style media="screen and (prefers-color-scheme: dark)">' in page
     assert "@media print" in page

@@ -3,11 +3,13 @@
 import json
 import shlex
 import shutil
+from dataclasses import replace
 from types import SimpleNamespace
 
 import pytest
 
 import toxlib
+from toxlib.data import kaggle
 from toxlib.data.splits import HoldOut
 from toxlib.errors import InputError
 from toxlib.recipes import change, get_recipe
@@ -29,15 +31,21 @@ def test_the_score_and_what_it_rests_on(finished, told):
     assert f"{report['validation']['rows']} validation comments" in told.score_meaning
     assert told.facts["Comments"] == "240 training and 60 test comments with 6 labels"
     assert "train.csv" in told.facts["Files"]
-    assert [name for name, _, _ in told.others] == ["lr", "nb-lr"]
+    assert [name.split(":")[0] for name, _, _ in told.others] == ["lr", "nb-lr"]
     assert len(told.figures) == 3
     assert told.warning == ""
+
+
+def test_the_sample_is_named_as_what_it_is(finished):
+    told = summary.summarise(replace(toxlib.reopen(finished), is_sample=True))
+    assert told.warning == kaggle.SAMPLE_NOTE
+    assert not any("medal" in sentence for sentence in told.about_score)
 
 
 def test_it_warns_of_rare_labels_and_of_an_epoch_chosen_on_the_same_comments(finished, told):
     cautions = "\n".join(told.cautions)
     assert HoldOut.note in cautions
-    assert "Few positives" in cautions
+    assert "has few positive validation comments (1), so its AUC may be from" in cautions
     assert r"\x1b[31m\u202e" in cautions or "labels have fewer than 50" in cautions
     assert all(text.isprintable() for text in told.cautions)
 

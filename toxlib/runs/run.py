@@ -296,6 +296,6 @@ def run_folder(run_dir: str | Path, name: str) -> Path:
 def set_up_display() -> None:
     """Set how notebooks show tables, and silence transformers' progress bars and warnings."""
     pd.set_option("display.html.use_mathjax", False)  # comments contain dollar signs
-    pd.set_option("display.max_colwidth", 200)
+    pd.set_option("display.max_colwidth", 300)
     logging.disable_progress_bar()
     logging.set_verbosity_error()  # a warning says that the head is new, as intended

@@ -20,12 +20,18 @@ from toxlib.progress import format_seconds
 from toxlib.recipe_values import Recipe
 from toxlib.recipes import BLENDS, RECIPES
 from toxlib.runs import audit
+from toxlib.runs.predictions import REMEDY
 from toxlib.runs.record import read_record
 from toxlib.runs.run import Run
 
+METRICS = "metrics.json"
 FEW = 50
 """Positive validation comments below which the AUC of a label is uncertain."""
 MOST_NAMED = 5
+LINEAR_MODELS = {
+    "lr": ": logistic regression on tf-idf",
+    "nb-lr": ": the same with naive Bayes weights",
+}
 JIGSAW = {"toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"}
 FIGURES = {
     "auc_by_label": "How well each label is ranked, beside the other models. "
@@ -68,8 +74,7 @@ def summarise(run: Run) -> Summary:
     Raises:
         InputError: if a file of the run is missing or damaged.
     """
-    path, remedy = run.path("metrics.json"), "run 03_train again, or 06_blend for a blend"
-    report = files.read_json(path, remedy)
+    report = files.read_json(run.path(METRICS), REMEDY)
     try:
         score, rows = report["intervals_95"]["mean column-wise AUC"], report["validation"]["rows"]
         return Summary(
@@ -81,13 +86,13 @@ def summarise(run: Run) -> Summary:
             others=_others(report),
             cautions=[visible(line) for line in _cautions(run, report)],
             figures=_figures(run.folder),
-            facts={name: visible(value) for name, value in _facts(run).items()},
+            facts={name: visible(value) for name, value in _facts(run, report).items()},
             command="\n".join(map(visible, repeat_commands(run.folder))),
         )
     except InputError:
         raise
     except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{path}: damaged; delete it and {remedy}") from None
+        raise InputError(f"{run.path(METRICS)}: damaged; delete it and {REMEDY}") from None
 
 
 def _number(value: float | None, form: str = ".4f") -> str:
@@ -114,7 +119,7 @@ def _about_test(run: Run) -> list[str]:
     if run.tables.test_labels is not None and grade:
         ends = dict(zip(("low", "high"), grade["interval_95"], strict=True))
         score = _number(grade["mean_columnwise_auc"]) + _within(ends)
-        told = [f"On {grade['rows_scored']:,} labelled test comments it is {score}."]
+        told = [f"On {grade['rows_scored']:,} labelled test comments the score is {score}."]
         if grade["place"]:
             return [*told, f"On Kaggle's private leaderboard that is {grade['place']}."]
     if run.is_sample or {*run.label_names} != JIGSAW:
@@ -133,7 +138,8 @@ def _others(report: dict) -> list[tuple[str, str, str]]:
     for name, scores in report["others"].items():
         found = report["intervals_95"][f"mean column-wise AUC minus {name}"]
         difference = _number(found["estimate"], "+.4f") + _within(found, "+.4f")
-        rows.append((short_name(name), _number(scores["mean_columnwise_auc"]), difference))
+        told = f"{short_name(name)}{LINEAR_MODELS.get(name, '')}"
+        rows.append((told, _number(scores["mean_columnwise_auc"]), difference))
     return rows
 
 
@@ -155,9 +161,9 @@ def _rare_labels(run: Run, intervals: dict[str, list[float | None]]) -> list[str
     told = []
     for j in rare[:MOST_NAMED]:
         low, high = intervals.get(run.label_names[j], (None, None))
-        ends = "" if None in (low, high) else f", so its AUC may be {low:.2f} to {high:.2f}"
-        name, count = short_name(run.label_names[j]), f"{positives[j]} of the validation comments"
-        told.append(f"Few positives: {count} have the label “{name}”{ends}.")
+        ends = "" if None in (low, high) else f", so its AUC may be from {low:.2f} to {high:.2f}"
+        few = f"has few positive validation comments ({positives[j]})"
+        told.append(f"“{short_name(run.label_names[j])}” {few}{ends}.")
     if len(rare) > MOST_NAMED:
         told.append(f"In all, {len(rare)} labels have fewer than {FEW} positive comments.")
     return told
@@ -168,15 +174,15 @@ def _figures(folder: Path) -> list[ShownFigure]:
     shown = []
     for name, caption in FIGURES.items():
         path = folder / "figures" / f"{name}.png"
-        if path.exists():
+        if path.is_file():
             content = base64.b64encode(path.read_bytes()).decode("ascii")
             shown.append(ShownFigure(f"data:image/png;base64,{content}", caption))
     return shown
 
 
-def _facts(run: Run) -> dict[str, str]:
+def _facts(run: Run, report: dict) -> dict[str, str]:
     """Return what the run was made from, and what it took."""
-    record, recipe = read_record(run.folder), run.recipe
+    recipe = run.recipe
     comments = f"{len(run.tables.train_ids):,} training and {len(run.tables.test_ids):,} test"
     facts = {
         "Comments": f"{comments} comments with {len(run.label_names)} labels",
@@ -188,10 +194,11 @@ def _facts(run: Run) -> dict[str, str]:
         size = f"{recipe.max_length:,} tokens, epochs: {recipe.epochs}"
         facts["Model"] = f"{recipe.checkpoint}, {size} (recipe {recipe.name})"
     facts["Folds"] = str(recipe.folds)
-    records = [record, *map(read_record, _there(run.member_folders))]
-    seconds = sum(sum(each["seconds"].values()) for each in records)
-    facts["Time"] = f"{format_seconds(seconds)} on {run.machine.get('device', 'this machine')}"
-    return facts
+    reports = [files.read_json(folder / METRICS, REMEDY) for folder in _there(run.member_folders)]
+    costs = [each["cost"]["model_seconds"] for each in reports or [report] if "cost" in each]
+    machine = run.machine.get("device", "an unknown machine")
+    took = f"{format_seconds(sum(costs))} to train and score, on {machine}"
+    return facts | ({"Time": took} if costs else {})
 
 
 def _there(folders: list[Path]) -> list[Path]:
