@@ -46,10 +46,9 @@ def test_a_long_text_is_searched_for_the_words_that_matter():
     dull = [f"{' '.join(['word'] * 11)} end{i}." for i in range(300)]
     dull[41], dull[222] = "Well, you are such an idiot, sir.", "Be a fool."
     text, score = " ".join(dull), Counter()
-    (table,) = explained([text], score)
+    (table,) = explained([text], score, tokens=[512])  # of which a model reads the first
     assert len(text.split()) > 3500
-    copies = max(LEAST_COPIES, MOST_TOKENS // len(text.split()))
-    assert len(score.texts) - 1 <= copies
+    assert len(score.texts) - 1 <= max(LEAST_COPIES, MOST_TOKENS // 512)
     found = table.sort_values("toxic", ascending=False).iloc[0]
     assert found["toxic"] == pytest.approx(0.4)
     assert "idiot" in found["word"]
@@ -61,9 +60,9 @@ def test_a_long_text_is_searched_for_the_words_that_matter():
 
 
 def test_the_words_of_a_middling_text_are_masked_one_by_one():
-    text = "word " * 150 + "idiot"
+    text = "word " * 120 + "idiot"
     (table,) = explained([text])
-    assert len(table) == 151
+    assert len(table) == 121
     assert table["toxic"].iloc[-1] == pytest.approx(0.4)
 
 

@@ -25,7 +25,7 @@ LEAST_EFFECT = 0.002
 """A passage whose effect is smaller is not split."""
 TOGETHER = 64
 """The texts that are explained at the same time, so that their masked copies share batches."""
-LEAST_COPIES, MOST_TOKENS = 48, 30_000
+LEAST_COPIES, MOST_TOKENS = 20, 20_000
 """A text has as many masked copies as have `MOST_TOKENS` tokens together, but `LEAST_COPIES`."""
 
 
