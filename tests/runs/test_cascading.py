@@ -45,13 +45,13 @@ def test_comments_that_skip_do_not_reach_the_encoder(run, texts, monkeypatch):
     cheap = average(linear.values())
     skips = chosen.skips(cheap)
     assert 5 < skips.sum() < 55
-    encoded, encode = [], predictor.predict_probabilities
+    encoded, encode = [], fold_models.predict_probabilities
 
     def spy(model, tokenizer, comments, **how):
         encoded.extend(comments)
         return encode(model, tokenizer, comments, **how)
 
-    monkeypatch.setattr(predictor, "predict_probabilities", spy)
+    monkeypatch.setattr(fold_models, "predict_probabilities", spy)
     scorer = toxlib.load(run, cascade=0.001)
     scores = scorer.predict(texts[1]).to_numpy()
     assert len(encoded) == (~skips).sum()
