@@ -12,7 +12,7 @@ from toxlib.__main__ import main
 from toxlib.data.text import prepare
 from toxlib.evaluation import cascade
 from toxlib.evaluation.parts import average
-from toxlib.runs import predictor, scoring
+from toxlib.runs import fold_models, scoring
 from toxlib.runs.cascading import fit_cascade
 from toxlib.training.linear import LINEAR, LinearModels
 
