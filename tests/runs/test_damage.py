@@ -12,7 +12,7 @@ import toxlib
 from toxlib import files, plots
 from toxlib.__main__ import main
 from toxlib.errors import InputError
-from toxlib.evaluation import submission, thresholds
+from toxlib.evaluation import intervals, submission, thresholds
 from toxlib.evaluation.calibration import Calibrator
 from toxlib.runs import blending, comparison, engines, folds
 from toxlib.runs.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS
@@ -98,6 +98,13 @@ def mend(folder: Path, message: str, again: Callable) -> None:
         write_04(folder)
 
 
+def _scores(run: toxlib.Run) -> dict:
+    """Return the scores that 03_train writes."""
+    others = {name: run.predictions(name).validation() for name in LINEAR}
+    scores = run.validation_labels, run.predictions().validation(), others, run.label_names
+    return intervals.evaluate_against(*scores, run.split.note)
+
+
 def damaged_paths(folder: Path) -> list[str]:
     """Return the files of a run, members of a blend left out."""
     names = [str(p.relative_to(folder)) for p in sorted(folder.rglob("*")) if p.is_file()]
@@ -152,7 +159,8 @@ def test_a_damaged_run_says_what_to_do(finished, tiny_overrides, hostile_dir, tm
         run = toxlib.open_run("quick", str(hostile_dir), str(folder), overrides)
         run.claim()
         records, linear = engines.train_folds(run), folds.fit_linear_folds(run)
-        files.write_json(run.path("metrics.json"), {"cost": folds.total_cost(records, linear)})
+        cost = {"cost": folds.total_cost(records, linear)}
+        files.write_json(run.path("metrics.json"), _scores(run) | cost)
         run.release()
 
     assert check(finished, tmp_path, damage, again) == []
@@ -164,6 +172,7 @@ def test_a_damaged_blend_says_what_to_do(blended, tmp_path, damage):
         run, members = blending.open_blend([folder / "minilm"], str(folder))
         made = blending.blend_parts(run.validation_labels, members)
         blending.write_blend(run, members, made)
+        files.write_json(run.path("metrics.json"), blending.blend_report(run, members, made))
         run.release()
 
     assert check(blended, tmp_path, damage, again) == []
