@@ -29,7 +29,7 @@ LEAST_COPIES, MOST_TOKENS = 20, 20_000
 """A text has as many masked copies as have `MOST_TOKENS` tokens together, but `LEAST_COPIES`."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Piece:
     """The words `first` to `last` - 1 of a text, and their effects if they are masked together."""
 
