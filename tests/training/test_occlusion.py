@@ -72,3 +72,9 @@ def test_a_character_that_stands_for_a_mask_is_read_as_another_one():
     assert len(table) == 3
     assert not score.texts[0].count(MASKED)
     assert all(copy.count(MASKED) == 1 for copy in score.texts[1:])
+
+
+def test_a_label_may_be_called_like_another_column():
+    (table,) = explain(["an idiot"], Counter(), [2], ["word", "start"])
+    assert list(table) == ["start", "end", "word", "word", "start"]
+    assert table.iloc[:, 3].tolist() == pytest.approx([0, 0.4])

@@ -162,7 +162,7 @@ class Scorer:
         (3, 4)
         """
         tables = self.explain_labels(texts, [label])
-        return [table.rename(columns={label: "effect"}) for table in tables]
+        return [table.set_axis([*table.columns[:3], "effect"], axis=1) for table in tables]
 
     def explain_labels(
         self, texts: Sequence[str], labels: Sequence[str] = ()

@@ -116,7 +116,8 @@ class Occlusion:
         table = pd.DataFrame(spans, columns=["start", "end"], dtype=int)
         table["word"] = [self.text[slice(*span)] for span in spans]
         effects = np.array([piece.effects for piece in pieces]).reshape(-1, len(label_names))
-        return table.join(pd.DataFrame(effects, columns=label_names))
+        # Unlike `join`, `concat` takes a label that is called like another column.
+        return pd.concat([table, pd.DataFrame(effects, columns=label_names)], axis=1)
 
     def _masked(self, piece: Piece) -> str:
         """Return the text with each word of the piece replaced by `MASKED`."""
