@@ -18,10 +18,9 @@ WRITTEN_FROM = 0.5
 """And those of at least this share are also written as a number."""
 LEAST = 0.005
 """An effect below this is never marked: a score that no word moves shows no colours."""
-LEGEND = (
-    "Underlined words raise the score and dashed ones lower it. A number says by how much the "
-    "score changes if the word is masked."
-)
+LEGEND = """<p style="opacity: .75">Underlined words raise the score and dashed ones lower it.
+A number says by how much the score changes if the word is masked.</p>
+"""
 
 
 def coloured_text(text: str, effects: pd.DataFrame, masked: bool = True) -> str:
@@ -44,8 +43,8 @@ def coloured_text(text: str, effects: pd.DataFrame, masked: bool = True) -> str:
 def coloured_list(
     texts: list[str], explained: list[pd.DataFrame], headings: list[str], masked: bool = True
 ) -> str:
-    """Return several texts as HTML, each below its heading, and above them how to read them."""
-    blocks = [f'<p style="opacity: .75">{escape(LEGEND)}</p>']
+    """Return several texts as HTML, each below its heading. `LEGEND` says how to read them."""
+    blocks = []
     for heading, text, effects in zip(headings, texts, explained, strict=True):
         body = coloured_text(text, effects, masked)
         blocks.append(f"<p><b>{_escape(heading)}</b></p>")

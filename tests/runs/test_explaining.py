@@ -1,5 +1,7 @@
 """What `explain` says about a word is the difference of two predictions."""
 
+from types import SimpleNamespace
+
 import numpy as np
 import pandas as pd
 import pytest
@@ -8,6 +10,7 @@ import toxlib
 from toxlib.__main__ import main
 from toxlib.errors import InputError
 from toxlib.evaluation.weights import apply_weights
+from toxlib.runs import explaining
 from toxlib.runs.predictions import OWN
 from toxlib.runs.predictor import load
 
@@ -71,6 +74,30 @@ def test_the_command_writes_a_table_and_a_page(finished, tmp_path, capsys):
     assert main([*command, str(tmp_path / "x.csv"), "--label", "rude"]) == 2
     assert "unknown label 'rude'" in capsys.readouterr().err
     assert not (tmp_path / "x.csv").exists()
+
+
+def test_a_page_is_not_confused_by_names_of_labels(tmp_path):
+    class Named:
+        recipe = SimpleNamespace(mask_comments=False)
+
+        def explain_labels(self, texts, labels):
+            for _ in texts:
+                yield pd.DataFrame(
+                    [(0, 3, "you", 0.1, 0.9)], columns=["start", "end", "word", *labels]
+                )
+
+        def predict(self, texts):
+            return pd.DataFrame([[0.2, 0.7]] * len(texts), columns=["start", "word"])
+
+    path = tmp_path / "page.html"
+    with path.open("w") as file:
+        write = explaining._page(file)
+        for name in ("7", "8"):
+            write(Named(), [name], ["you"], ["start", "word"])
+    page = path.read_text()
+    assert page.count("8: word 0.70 · start 0.20") == 1
+    assert page.count("<small> +0.90") == 2
+    assert page.count("Underlined words") == 1
 
 
 def test_what_cannot_be_explained_is_refused(finished, blended):

@@ -8,7 +8,7 @@ from urllib.parse import quote
 import pytest
 from browser import open_page
 
-from toxlib import files
+from toxlib import coloured_text, files
 
 pytest.importorskip("fastapi", reason="needs requirements-serve.txt")
 
@@ -20,6 +20,12 @@ def address(finished):
     with subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment) as process:
         yield process.stdout.readline().split(" on ")[1].split()[0]
         process.terminate()
+
+
+def test_words_are_marked_where_notebooks_mark_them():
+    script = (files.REPOSITORY / "toxlib" / "serving" / "page" / "page.js").read_text()
+    for name in ("SHOWN_FROM", "WRITTEN_FROM", "LEAST"):
+        assert f"{name} = {getattr(coloured_text, name)}" in script
 
 
 def test_a_hostile_text_is_scored_and_shown_as_text(address):

@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import IO
 
 from toxlib import files
-from toxlib.coloured_text import coloured_list
+from toxlib.coloured_text import LEGEND, coloured_list
 from toxlib.data.comments import check_comments, iter_comments
 from toxlib.data.text import short_name
 from toxlib.errors import InputError
@@ -80,16 +80,18 @@ def _table(file: IO[str]) -> Write:
 
 def _page(file: IO[str]) -> Write:
     """Return what writes comments to the page, each coloured for its highest label."""
-    file.write(PAGE)
+    file.write(PAGE + LEGEND)
 
     def write(scorer: Scorer, ids: list[str], texts: list[str], labels: list[str]) -> None:
         explained = list(scorer.explain_labels(texts, labels))
-        scores, effects, headings = scorer.predict(texts)[labels], [], []
-        for name, (_, row), table in zip(ids, scores.iterrows(), explained, strict=True):
-            best = row.sort_values(ascending=False, kind="stable")
-            told = " · ".join(f"{short_name(label)} {score:.2f}" for label, score in best.items())
-            headings.append(f"{name}: {told}")
-            effects.append(table.rename(columns={best.index[0]: "effect"}))
+        scores, effects, headings = scorer.predict(texts)[labels].to_numpy(), [], []
+        for name, row, table in zip(ids, scores, explained, strict=True):
+            order = row.argsort(kind="stable")[::-1]
+            told = [f"{short_name(labels[j])} {row[j]:.2f}" for j in order]
+            headings.append(f"{name}: {' · '.join(told)}")
+            # By place, because a label may be called like one of the first three columns.
+            highest = table.iloc[:, [0, 1, 2, 3 + order[0]]]
+            effects.append(highest.set_axis(["start", "end", "word", "effect"], axis=1))
         file.write(coloured_list(texts, effects, headings, scorer.recipe.mask_comments))
 
     return write
