@@ -8,11 +8,11 @@ import pytest
 from papermill.translators import PythonTranslator
 
 import toxlib
+from toxlib import pipeline
 from toxlib.__main__ import main
 from toxlib.errors import InputError
 from toxlib.parameters import read_folders, read_overrides
 from toxlib.recipes import get_recipe
-from toxlib.runs import pipeline
 
 TEXTS = {
     "checkpoint=/content/drive/My Drive/bert epochs=1": ["/content/drive/My Drive/bert", "1"],

@@ -52,8 +52,8 @@ def _terminate(number: int, frame: object) -> None:
 
 
 def run(arguments: argparse.Namespace) -> None:
-    """Execute the notebooks; see `toxlib.runs.pipeline`."""
-    from toxlib.runs.pipeline import run_pipeline
+    """Execute the notebooks; see `toxlib.pipeline`."""
+    from toxlib.pipeline import run_pipeline
 
     finished = run_pipeline(
         arguments.recipe, arguments.data_dir, arguments.run_dir, arguments.set, arguments.start
@@ -70,7 +70,7 @@ def recipes(arguments: argparse.Namespace) -> None:
 
 def blend(arguments: argparse.Namespace) -> None:
     """Blend finished runs; see `toxlib.runs.blending`."""
-    from toxlib.runs.pipeline import run_blend
+    from toxlib.pipeline import run_blend
 
     weights = "equal" if arguments.equal else "fitted"
     finished = run_blend(arguments.runs, arguments.run_dir, weights)
@@ -78,10 +78,10 @@ def blend(arguments: argparse.Namespace) -> None:
 
 
 def compare(arguments: argparse.Namespace) -> None:
-    """Compare finished runs; see `toxlib.runs.comparison`."""
+    """Compare finished runs; see `toxlib.reports.comparison`."""
     from toxlib import files
-    from toxlib.runs.comparison import compare_all, compare_runs
-    from toxlib.runs.comparison_page import print_comparison
+    from toxlib.reports.comparison import compare_all, compare_runs
+    from toxlib.reports.comparison_page import print_comparison
 
     output, left_out = arguments.output or files.outputs() / "comparison", []
     files.check_folder(output)
@@ -93,22 +93,22 @@ def compare(arguments: argparse.Namespace) -> None:
 
 
 def sweep(arguments: argparse.Namespace) -> None:
-    """Make a run for each combination of recipe values; see `toxlib.runs.sweep`."""
-    from toxlib.runs.sweep import sweep
+    """Make a run for each combination of recipe values; see `toxlib.sweep`."""
+    from toxlib.sweep import sweep
 
     sweep(arguments.recipe, arguments.set, arguments.data_dir, arguments.output)
 
 
 def diff(arguments: argparse.Namespace) -> None:
-    """Say where two runs part; see `toxlib.runs.diff`."""
-    from toxlib.runs.diff import format_differences
+    """Say where two runs part; see `toxlib.reports.diff`."""
+    from toxlib.reports.diff import format_differences
 
     print(format_differences(arguments.run, arguments.other))
 
 
 def robustness(arguments: argparse.Namespace) -> None:
-    """Say what varied spelling costs a run; see `toxlib.runs.robustness`."""
-    from toxlib.runs.robustness import measure_robustness
+    """Say what varied spelling costs a run; see `toxlib.reports.robustness`."""
+    from toxlib.reports.robustness import measure_robustness
 
     table = measure_robustness(arguments.run, arguments.rows)
     print(table.to_string(float_format="{:.4f}".format))
@@ -148,11 +148,11 @@ def score(arguments: argparse.Namespace) -> None:
 
 
 def predict(arguments: argparse.Namespace) -> None:
-    """Score files with a finished run; see `toxlib.runs.scoring`."""
-    from toxlib.runs.cascading import read_most_lost
+    """Score files with a finished run; see `toxlib.scoring.score_files`."""
     from toxlib.runs.run import set_up_display
-    from toxlib.runs.scoring import score_files
-    from toxlib.runs.shards import Options
+    from toxlib.scoring.cascading import read_most_lost
+    from toxlib.scoring.score_files import score_files
+    from toxlib.scoring.shards import Options
 
     set_up_display()
     skip, unique_ids = arguments.on_error == "skip", not arguments.unchecked_ids
@@ -163,9 +163,9 @@ def predict(arguments: argparse.Namespace) -> None:
 
 
 def explain(arguments: argparse.Namespace) -> None:
-    """Say which words made the scores of a file's comments; see `toxlib.runs.explaining`."""
-    from toxlib.runs.explaining import explain_file
+    """Say which words made the scores of a file's comments; see `toxlib.scoring.explaining`."""
     from toxlib.runs.run import set_up_display
+    from toxlib.scoring.explaining import explain_file
 
     set_up_display()
     explain_file(arguments.run, arguments.file, arguments.output, arguments.label)
@@ -181,37 +181,37 @@ def serve(arguments: argparse.Namespace) -> None:
 
 
 def export(arguments: argparse.Namespace) -> None:
-    """Export a finished run as a graph or for toxlib; see `toxlib.runs.export`, `portable`."""
+    """Export a finished run as a graph or for toxlib; see `toxlib.sharing.export`, `portable`."""
     if arguments.format == "toxlib":
-        from toxlib.runs.portable import export_folder
+        from toxlib.sharing.portable import export_folder
 
         if arguments.int8:
             raise InputError("--int8: only of a graph; leave it out, or write --format onnx")
         print(*export_folder(arguments.run, arguments.output), sep="\n")
     else:
-        from toxlib.runs.export import export
+        from toxlib.sharing.export import export
 
         print(*export(arguments.run, arguments.output, arguments.int8), sep="\n")
 
 
 def card(arguments: argparse.Namespace) -> None:
-    """Write the model card of a finished run; see `toxlib.runs.card`."""
-    from toxlib.runs.card import write_card
+    """Write the model card of a finished run; see `toxlib.sharing.card`."""
+    from toxlib.sharing.card import write_card
 
     print(*write_card(arguments.run), sep="\n")
 
 
 def push(arguments: argparse.Namespace) -> None:
-    """Upload a finished run to the Hugging Face hub; see `toxlib.runs.portable`."""
-    from toxlib.runs.portable import push
+    """Upload a finished run to the Hugging Face hub; see `toxlib.sharing.portable`."""
+    from toxlib.sharing.portable import push
 
     print(push(arguments.run, arguments.repo, arguments.private, arguments.revision))
 
 
 def augment(arguments: argparse.Namespace) -> None:
-    """Write translated copies of Kaggle's files; see `toxlib.runs.augment`."""
-    from toxlib.runs.augment import augment
+    """Write translated copies of Kaggle's files; see `toxlib.training.augment`."""
     from toxlib.runs.run import set_up_display
+    from toxlib.training.augment import augment
 
     set_up_display()
     there, back = (arguments.translator, arguments.revision), None
@@ -224,8 +224,8 @@ def augment(arguments: argparse.Namespace) -> None:
 
 
 def audit(arguments: argparse.Namespace) -> None:
-    """Execute 07_audit on a finished run; see `toxlib.runs.audit`."""
-    from toxlib.runs.pipeline import run_audit
+    """Execute 07_audit on a finished run; see `toxlib.reports.audit`."""
+    from toxlib.pipeline import run_audit
 
     finished = run_audit(arguments.run, arguments.templates)
     print(f"{finished.path('identity.json')}\n{finished.path('report.html')}")

@@ -5,7 +5,7 @@ import pytest
 from toxlib.benchmarks import explanations
 from toxlib.data.passages import word_spans
 from toxlib.errors import InputError
-from toxlib.runs.predictor import load
+from toxlib.scoring.predictor import load
 
 FILE = "text,spans\nYou are a fool.,10 11 12 13\nno,\nBig idiot here,4 5 6 7 8\n"
 

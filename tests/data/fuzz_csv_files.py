@@ -230,7 +230,7 @@ class Fuzzer:
 def _scorer():
     """Return a scorer of finished runs that scores every comment alike, without a model."""
     from toxlib.recipes import get_recipe
-    from toxlib.runs import predictor
+    from toxlib.scoring import predictor
 
     class Constant(predictor.Scorer):
         def __init__(self):

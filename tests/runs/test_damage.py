@@ -14,10 +14,11 @@ from toxlib.__main__ import main
 from toxlib.errors import InputError
 from toxlib.evaluation import intervals, submission, thresholds
 from toxlib.evaluation.calibration import Calibrator
-from toxlib.runs import blending, comparison, engines, folds
-from toxlib.runs.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS
-from toxlib.runs.report import write_report
-from toxlib.runs.summary import summarise
+from toxlib.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS
+from toxlib.reports import comparison
+from toxlib.reports.report import write_report
+from toxlib.reports.summary import summarise
+from toxlib.runs import blending, engines, folds
 from toxlib.training.linear import LINEAR
 
 

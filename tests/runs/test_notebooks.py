@@ -8,8 +8,8 @@ import pytest
 from papermill import inspect_notebook
 
 from toxlib.files import REPOSITORY
-from toxlib.runs.audit import AUDIT
-from toxlib.runs.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS, REOPENING
+from toxlib.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS, REOPENING
+from toxlib.reports.audit import AUDIT
 
 NAMES = sorted({*NOTEBOOKS, *BLEND_NOTEBOOKS, AUDIT})
 PATHS = [REPOSITORY / "notebooks" / f"{name}.ipynb" for name in NAMES]

@@ -15,8 +15,8 @@ import toxlib
 from toxlib import files
 from toxlib.__main__ import main
 from toxlib.errors import InputError, NotebookError
+from toxlib.pipeline import execute
 from toxlib.runs.lock import LOCK, lock, locked, unlock
-from toxlib.runs.pipeline import execute
 
 HOLD = "import sys, time; from pathlib import Path; from toxlib.runs.lock import lock;"
 HOLD += "lock(Path(sys.argv[1])); print('locked', flush=True); time.sleep(60)"
@@ -104,7 +104,7 @@ def test_what_ends_a_notebook_is_one_line(execute_code, code, error, message):
 
 
 def test_a_full_disk_is_one_line(execute_code, monkeypatch):
-    monkeypatch.setattr("toxlib.runs.pipeline.FULL", 1e18)
+    monkeypatch.setattr("toxlib.pipeline.FULL", 1e18)
     with pytest.raises(InputError, match="out: the disk is full; free some space; what is fin"):
         execute_code("raise RuntimeError('PytorchStreamWriter failed writing file')")
 
@@ -112,7 +112,7 @@ def test_a_full_disk_is_one_line(execute_code, monkeypatch):
 def test_too_little_room_is_told_before_the_first_notebook(
     checkpoints, small_dir, tmp_path, monkeypatch, capsys
 ):
-    monkeypatch.setattr("toxlib.runs.pipeline.FREE_FOR_OTHERS", 1e18)
+    monkeypatch.setattr("toxlib.pipeline.FREE_FOR_OTHERS", 1e18)
     arguments = ["run", "--data-dir", str(small_dir), "--run-dir", str(tmp_path / "run")]
     values = [f"checkpoint={checkpoints['bert']}", "lengthen_to=0", "max_length=48"]
     assert main([*arguments, "--set", *values]) == 2

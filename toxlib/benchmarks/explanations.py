@@ -20,7 +20,7 @@ from toxlib import files
 from toxlib.data.csv_files import read_chunks
 from toxlib.data.passages import word_spans
 from toxlib.errors import InputError
-from toxlib.runs.predictor import Scorer, load
+from toxlib.scoring.predictor import Scorer, load
 
 COMMENTS, COMMENTS_QUICK = 300, 30
 LABEL = "toxic"

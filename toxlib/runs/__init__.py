@@ -1,5 +1,6 @@
-"""Run folders: which run owns one, what lies in it, and which folds are finished.
+"""Run folders: which run owns one, how its folds are trained, and how runs are blended.
 
-This is the only wing that knows the layout of a run folder. It uses all the wings below it. Start
-with `run.py`; `folds.py` trains, `blending.py` combines runs, `predictor.py` loads a finished run.
+This wing and those that work on finished runs know the layout of a run folder. It uses
+`longformer`, `data`, `evaluation` and `training`. Start with `run.py`; `folds.py` trains, and
+`blending.py` combines runs.
 """

@@ -14,7 +14,7 @@ from toxlib.training.machine import describe_machine
 from toxlib.training.model_files import looks_like_a_path
 
 CARD = "README.md"
-"""The model card of a run folder or a model folder; see `toxlib.runs.card`."""
+"""The model card of a run folder or a model folder; see `toxlib.sharing.card`."""
 
 RECORDED = {
     "members": dict,

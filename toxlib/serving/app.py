@@ -10,7 +10,7 @@ from fastapi.staticfiles import StaticFiles
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
-from toxlib.runs.predictor import Scorer
+from toxlib.scoring.predictor import Scorer
 from toxlib.serving.batcher import MOST_TOGETHER, Batcher
 from toxlib.serving.limits import MOST_BYTES, BodyLimit, Texts, add_errors, check
 

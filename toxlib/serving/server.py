@@ -6,7 +6,7 @@ import socket
 from pathlib import Path
 
 from toxlib.errors import InputError
-from toxlib.runs.predictor import load
+from toxlib.scoring.predictor import load
 
 LOCAL = ("localhost", "127.0.0.1")
 SECONDS_TO_FINISH = 30

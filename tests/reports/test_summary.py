@@ -1,0 +1,118 @@
+"""What a report says first."""
+
+import json
+import shlex
+import shutil
+from dataclasses import replace
+from types import SimpleNamespace
+
+import pytest
+
+import toxlib
+from toxlib.data import kaggle
+from toxlib.data.splits import HoldOut
+from toxlib.errors import InputError
+from toxlib.recipes import change, get_recipe
+from toxlib.reports import summary
+
+ROWS = {"rows_scored": 1061, "mean_columnwise_auc": 0.97, "interval_95": [0.96, 0.98]}
+
+
+@pytest.fixture(scope="module")
+def told(finished):
+    return summary.summarise(toxlib.reopen(finished))
+
+
+def test_the_score_and_what_it_rests_on(finished, told):
+    report = json.loads((finished / "metrics.json").read_text())
+    score = report["intervals_95"]["mean column-wise AUC"]
+    assert told.score == f"{score['estimate']:.4f}"
+    assert f"{score['low']:.4f} to {score['high']:.4f}" in told.score_meaning
+    assert f"{report['validation']['rows']} validation comments" in told.score_meaning
+    assert told.facts["Comments"] == "240 training and 60 test comments with 6 labels"
+    assert "train.csv" in told.facts["Files"]
+    assert [name.split(":")[0] for name, _, _ in told.others] == ["lr", "nb-lr"]
+    assert len(told.figures) == 3
+    assert told.warning == ""
+
+
+def test_the_sample_is_named_as_what_it_is(finished):
+    told = summary.summarise(replace(toxlib.reopen(finished), is_sample=True))
+    assert told.warning == kaggle.SAMPLE_NOTE
+    assert not any("medal" in sentence for sentence in told.about_score)
+
+
+def test_it_warns_of_rare_labels_and_of_an_epoch_chosen_on_the_same_comments(finished, told):
+    cautions = "\n".join(told.cautions)
+    assert HoldOut.note in cautions
+    assert "has few positive validation comments (1), so its AUC may be from" in cautions
+    assert r"\x1b[31m\u202e" in cautions or "labels have fewer than 50" in cautions
+    assert all(text.isprintable() for text in told.cautions)
+
+
+def test_the_command_has_the_values_that_differ_from_the_recipe(finished, told):
+    command = shlex.split(told.command)
+    assert command[:6] == ["python", "-m", "toxlib", "run", "--recipe", "quick"]
+    assert command[command.index("--run-dir") + 1] == f"{finished}-again"
+    given = command[command.index("--set") + 1 :]
+    assert change(get_recipe("quick"), given) == toxlib.reopen(finished).recipe
+    assert "max_length=48" in given
+    assert not any(value.startswith("head=") for value in given)
+
+
+def test_a_blend_is_repeated_by_its_recipe_or_from_its_members(blended):
+    (command,) = summary.repeat_commands(blended)
+    assert "--recipe best" in command
+    assert "folds=2" in command
+    run, blend = summary.repeat_commands(_blend_of_another_folder(blended))
+    assert "--recipe minilm" in run
+    assert shlex.split(blend)[3:] == [
+        "blend",
+        f"{blended.parent / 'moved'}-again",
+        "--run-dir",
+        f"{blended.parent / 'other'}-again",
+        "--equal",
+    ]
+
+
+def _blend_of_another_folder(blended):
+    """Return a folder whose run.json says that it blends, with equal weights, a run elsewhere."""
+    folder = blended.parent / "other"
+    moved = shutil.copytree(blended / "minilm", blended.parent / "moved")
+    folder.mkdir()
+    record = json.loads((blended / "run.json").read_text())
+    record["members"] = {"minilm": {"run": str(moved), "predictions": "own"}}
+    record["recipe"]["name"] = "blend of equal weights"
+    (folder / "run.json").write_text(json.dumps(record))
+    return folder
+
+
+@pytest.mark.parametrize(
+    ("names", "place", "expected"),
+    [
+        (summary.JIGSAW, "at or above the gold line of 0.98740", ["is 0.97", "gold line"]),
+        (summary.JIGSAW, None, ["is 0.97", "No medal can be told"]),
+        ({"bug", "praise"}, None, ["is 0.97"]),
+    ],
+)
+def test_a_medal_is_named_only_if_all_test_comments_are_graded(
+    names, place, expected, tmp_path, monkeypatch
+):
+    grade = {"test_grade": ROWS | {"place": place}}
+    monkeypatch.setattr(summary, "read_record", lambda folder: grade)
+    tables = SimpleNamespace(test_labels="there")
+    run = SimpleNamespace(folder=tmp_path, is_sample=False, label_names=names, tables=tables)
+    sentences = summary._about_test(run)
+    assert len(sentences) == len(expected)
+    assert all(text in said for text, said in zip(expected, sentences, strict=True))
+    tables.test_labels = None
+    assert ["No medal" in said for said in summary._about_test(run)] == [True] * (
+        names == summary.JIGSAW
+    )
+
+
+def test_a_damaged_file_is_named(finished, tmp_path, capsys):
+    folder = shutil.copytree(finished, tmp_path / "run")
+    (folder / "metrics.json").write_text('{"validation": 3}')
+    with pytest.raises(InputError, match=r"metrics.json: damaged; delete it and run 03_train"):
+        summary.summarise(toxlib.reopen(folder))
