@@ -3,10 +3,10 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lab data lint bench audit
+.PHONY: help run test lab data lint bench vulnerabilities
 
 help:  ## list these commands
-	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-6s %s\n", $$1, $$2}'
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
 
 run: .venv/current  ## set up, then recipe quick on data/ if it holds Kaggle's files, else on the sample
 	$(BIN)/python -m toxlib run --recipe quick
@@ -27,7 +27,7 @@ data: .venv/current  ## say which of Kaggle's files are in data/, and whether th
 lint: .venv/current  ## format and lint, notebooks included
 	$(BIN)/ruff format . && $(BIN)/ruff check --fix .
 
-audit:  ## compare the pinned requirements with known vulnerabilities (needs internet)
+vulnerabilities:  ## compare the pinned requirements with known vulnerabilities (needs internet)
 	$(PYTHON) -m venv .venv-audit && .venv-audit/bin/pip install --quiet pip-audit==2.10.1
 	.venv-audit/bin/pip-audit --strict --no-deps --disable-pip $(foreach file,$(wildcard requirements*.txt),-r $(file))
 

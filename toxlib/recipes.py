@@ -135,7 +135,8 @@ def change(recipe: Recipe, overrides: Overrides) -> Recipe:
 
 def format_recipes() -> str:
     """Return a line per recipe, for a terminal."""
-    return "\n".join(f"{name:<16} {purpose}" for name, purpose in PURPOSES.items())
+    purposes = PURPOSES | {name: "your own" for name in RECIPES if name not in PURPOSES}
+    return "\n".join(f"{name:<16} {purpose}" for name, purpose in purposes.items())
 
 
 def format_recipe(name: str) -> str:

@@ -16,7 +16,7 @@ def truncation_table(
 
     `lengths` are the tokens per comment, nothing cut, (N,). Random batches are padded to their
     longest comment. Training cuts them into micro-batches first if the encoder computes padding;
-    an unpadded Longformer has 100 %.
+    an encoder that runs without padding has 100 %.
     """
     shuffled = np.random.default_rng(0).permutation(lengths)
     rows = {}
