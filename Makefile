@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 .DEFAULT_GOAL := help
 
-.PHONY: help run test lab data lint bench vulnerabilities
+.PHONY: help run test test-all lab data lint bench vulnerabilities
 
 help:  ## list these commands
 	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | awk -F ':.*## ' '{printf "make %-15s %s\n", $$1, $$2}'
@@ -11,9 +11,12 @@ help:  ## list these commands
 run: .venv/current  ## set up, then recipe quick on data/ if it holds Kaggle's files, else on the sample
 	$(BIN)/python -m toxlib run --recipe quick
 
-test: .venv/cluster .venv/export .venv/sentencepiece .venv/audit .venv/serve  ## set up, then style checks and every test
+test: .venv/cluster .venv/export .venv/sentencepiece .venv/audit .venv/serve  ## set up, then style checks and all tests but the slow ones
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TESTS)
+
+test-all:  ## the same with the slow tests: Ray, kills, many labels, real rows
+	$(MAKE) test TESTS="-m ''"
 
 bench: .venv/current  ## set up, then measure speed side by side (about 25 minutes)
 	$(BIN)/python -m toxlib bench

@@ -37,6 +37,7 @@ from transformers import (
 
 from toxlib.__main__ import main
 from toxlib.data.sample import write_sample
+from toxlib.recipes import BLENDS
 
 HOSTILE = (
     "<script>alert('x');document.title='ran'</script> $\\alpha$ \x1b[31m <img src=x onerror=y> ",
@@ -54,16 +55,31 @@ HOSTILE_LABELS = {
 }
 MODERNBERT_IDS = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 1)
 """ModernBERT's own ids lie outside the tiny vocabulary."""
+EXECUTED = {"executed", "executed_blend"}
+"""The fixtures that execute notebooks, for minutes."""
 TONES = (("thank you", 0), ("the note", 0), ("you idiot", 1), ("stupid", 1))
 """Ends of sentences that name a group, and whether they insult."""
 logging.set_verbosity_error()
 
 
+@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
 def pytest_collection_modifyitems(items):
-    """Mark the tests that use the real rows, so that `-m "not real_rows"` leaves them out."""
+    """Mark tests that use the real rows, and say which files run in the same process.
+
+    Notebooks are executed once, because all files that need them form a group. It starts first,
+    because it takes longest. Every other file is a group of its own.
+    """
+    executed = {item.path for item in items if EXECUTED & set(_fixtures(item))}
     for item in items:
-        if "real_rows" in getattr(item, "fixturenames", ()):
+        if "real_rows" in _fixtures(item):
             item.add_marker(pytest.mark.real_rows)
+        group = "notebooks" if item.path in executed else item.path.stem
+        item.add_marker(pytest.mark.xdist_group(group))
+    items.sort(key=lambda item: item.path not in executed)
+
+
+def _fixtures(item: pytest.Item) -> list[str]:
+    return getattr(item, "fixturenames", [])
 
 
 @pytest.fixture(scope="session")
@@ -214,50 +230,50 @@ def hostile_dir(small_dir, hostile_texts, tmp_path_factory) -> Path:
 
 @pytest.fixture(scope="session")
 def finished(tiny_overrides, hostile_dir, tmp_path_factory) -> Path:
-    """Make a run folder with one validation set by the command line."""
+    """Make a run with one validation set in this process: its files, but no notebooks."""
     folder = tmp_path_factory.mktemp("runs") / "tiny"
+    return finish_run(folder, hostile_dir, tiny_overrides)
+
+
+@pytest.fixture(scope="session")
+def blended(tiny_overrides, hostile_dir, tmp_path_factory) -> Path:
+    """Make a run folder of the recipe `best`, shrunk by values alone, in this process."""
+    folder = tmp_path_factory.mktemp("blends") / "tiny-best"
+    values = [*tiny_overrides, "lengthen_to=48", "folds=2"]
+    members = [finish_run(folder / n, hostile_dir, values, n) for n in BLENDS["best"]]
+    return finish_blend(folder, members)
+
+
+@pytest.fixture(scope="session")
+def executed(tiny_overrides, hostile_dir, tmp_path_factory) -> Path:
+    """Make the same run as `finished` by the command line, notebooks and report included."""
+    folder = tmp_path_factory.mktemp("executed") / "tiny"
     arguments = ["run", "--recipe", "quick", "--data-dir", str(hostile_dir)]
     assert main([*arguments, "--run-dir", str(folder), "--set", *tiny_overrides]) == 0
     return folder
 
 
 @pytest.fixture(scope="session")
-def blended(tiny_overrides, hostile_dir, tmp_path_factory) -> Path:
-    """Make a run folder of the recipe `best`, shrunk by values alone, by the command line."""
-    folder = tmp_path_factory.mktemp("blends") / "tiny-best"
-    arguments = ["run", "--recipe", "best", "--data-dir", str(hostile_dir)]
+def executed_blend(tiny_overrides, hostile_dir, tmp_path_factory) -> Path:
+    """Make the same blend as `blended` by the command line; its member begins with 03."""
+    folder = tmp_path_factory.mktemp("executed-blends") / "tiny-best"
+    arguments = ["run", "--recipe", "best", "--data-dir", str(hostile_dir), "--from", "03"]
     arguments += ["--run-dir", str(folder), "--set", *tiny_overrides]
     assert main([*arguments, "lengthen_to=48", "folds=2"]) == 0
     return folder
 
 
 @pytest.fixture(scope="session")
-def audit_run(hostile_texts, tmp_path_factory):
-    """Return a function that copies a run folder and audits it, with hostile sentences, too."""
+def audited(executed, hostile_texts, tmp_path_factory) -> Path:
+    """Audit a copy of `executed` by the command line, with hostile sentences, too."""
     pytest.importorskip("cleanlab", reason="pip install -r requirements-audit.txt")
     folder = tmp_path_factory.mktemp("audits")
     rows = [(f"{text} {tone}", text, toxic) for text in hostile_texts for tone, toxic in TONES]
     sentences = folder / "t<b>$x$.csv"
     pd.DataFrame(rows, columns=["text", "identity", "toxic"]).to_csv(sentences, index=False)
-
-    def audit(source: Path) -> Path:
-        copy = shutil.copytree(source, folder / source.name)
-        assert main(["audit", str(copy), "--templates", str(sentences)]) == 0
-        return copy
-
-    return audit
-
-
-@pytest.fixture(scope="session")
-def audited(finished, audit_run) -> Path:
-    """Audit a copy of `finished` by the command line."""
-    return audit_run(finished)
-
-
-@pytest.fixture(scope="session")
-def audited_blend(blended, audit_run) -> Path:
-    """Audit a copy of `blended` by the command line."""
-    return audit_run(blended)
+    copy = shutil.copytree(executed, folder / executed.name)
+    assert main(["audit", str(copy), "--templates", str(sentences)]) == 0
+    return copy
 
 
 @pytest.fixture(scope="session")

@@ -9,9 +9,9 @@ from toxlib.runs import blending, engines, folds
 from toxlib.training.linear import LINEAR
 
 
-def finish_run(folder: Path, data_dir: Path, overrides: list[str]) -> Path:
+def finish_run(folder: Path, data_dir: Path, overrides: list[str], recipe: str = "quick") -> Path:
     """Do what 03, 04 and 05 do."""
-    run = toxlib.open_run("quick", str(data_dir), str(folder), overrides)
+    run = toxlib.open_run(recipe, str(data_dir), str(folder), overrides)
     run.claim()
     records, linear_records = engines.train_folds(run), folds.fit_linear_folds(run)
     linear = {name: run.predictions(name).validation() for name in LINEAR}
@@ -36,7 +36,7 @@ def finish_blend(folder: Path, runs: list[Path]) -> Path:
 
 
 def write_04_and_05(run: toxlib.Run) -> None:
-    """Write calibration.json, thresholds.json and the grade on the test rows."""
+    """Write calibration.json, thresholds.json, the submission and its grade if there is one."""
     labels, own = run.validation_labels, run.predictions()
     scores, parts, names = own.validation(), own.parts(), run.label_names
     report = calibration.calibration_report(labels, parts, names)
@@ -45,4 +45,8 @@ def write_04_and_05(run: toxlib.Run) -> None:
     fitted = thresholds.cross_fitted_thresholds(labels, parts, run.recipe.wanted_precision)
     decisions = thresholds.threshold_report(labels, scores, fitted, names)
     files.write_json(run.path("thresholds.json"), thresholds.report_to_json(decisions))
-    run.record(test_grade=submission.grade(run.tables.test_labels, own.test()))
+    tables, test = run.tables, own.test()
+    path = run.path("submission.csv")
+    submission.write_submission(path, tables.test_ids, test, tables.sample_submission)
+    if tables.test_labels is not None:
+        run.record(test_grade=submission.grade(tables.test_labels, test))

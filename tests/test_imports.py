@@ -99,6 +99,13 @@ def test_importing_is_cheap(what):
     subprocess.run([sys.executable, "-c", script], check=True)
 
 
+def test_reading_a_run_needs_no_torch():
+    """So notebooks that train nothing begin seconds sooner."""
+    script = "import toxlib.runs.blending, toxlib.reports.explorer, sys\n"
+    script += "assert 'torch' not in sys.modules"
+    subprocess.run([sys.executable, "-c", script], check=True)
+
+
 def test_unknown_names_are_an_attribute_error():
     with pytest.raises(AttributeError, match="no attribute 'nothing'"):
         _ = toxlib.nothing

@@ -19,8 +19,8 @@ from toxlib.errors import InputError
 from toxlib.recipes import BLENDS, RECIPES
 
 
-def test_the_run_folder_is_complete(finished):
-    names = {path.name for path in finished.iterdir()}
+def test_the_run_folder_is_complete(executed):
+    names = {path.name for path in executed.iterdir()}
     assert names >= {
         *(f"{name}.ipynb" for name in pipeline.NOTEBOOKS),
         "report.html", "figures", "split.csv", "model", "validation_predictions.csv",
@@ -28,47 +28,47 @@ def test_the_run_folder_is_complete(finished):
         "lr", "nb-lr", "linear",
     }  # fmt: skip
     assert not [name for name in names if name.endswith(".tmp") or name == "work"]
-    assert len(list((finished / "figures").glob("*.png"))) >= 10
-    record = json.loads((finished / "run.json").read_text())
+    assert len(list((executed / "figures").glob("*.png"))) >= 10
+    record = json.loads((executed / "run.json").read_text())
     assert set(record["seconds"]) == set(pipeline.NOTEBOOKS)
     assert record["test_grade"]["rows_scored"] + record["test_grade"]["rows_unscored"] == 60
 
 
-def test_injected_values_took_effect(finished):
-    record = json.loads((finished / "run.json").read_text())
+def test_injected_values_took_effect(executed):
+    record = json.loads((executed / "run.json").read_text())
     assert record["recipe"]["max_length"] == 48
     assert (
-        json.loads((finished / "model/tokenizer_config.json").read_text())["model_max_length"]
+        json.loads((executed / "model/tokenizer_config.json").read_text())["model_max_length"]
         == 48
     )
-    executed = nbformat.read(finished / "03_train.ipynb", as_version=4)
-    injected = [c for c in executed.cells if "injected-parameters" in c.metadata.get("tags", [])]
+    notebook = nbformat.read(executed / "03_train.ipynb", as_version=4)
+    injected = [c for c in notebook.cells if "injected-parameters" in c.metadata.get("tags", [])]
     assert "max_length=48" in injected[0].source
 
 
-def test_the_submission_is_the_samples_and_the_models(finished, hostile_dir):
+def test_the_submission_is_the_samples_and_the_models(executed, hostile_dir):
     sample = pd.read_csv(hostile_dir / "sample_submission.csv", dtype={"id": str})
-    table = pd.read_csv(finished / "submission.csv", dtype={"id": str})
+    table = pd.read_csv(executed / "submission.csv", dtype={"id": str})
     assert list(table.columns) == list(sample.columns)
     assert list(table["id"]) == list(sample["id"])
-    again = finished.parent / "again.csv"
-    arguments = ["predict", str(finished), str(hostile_dir / "test.csv"), "-o", str(again)]
+    again = executed.parent / "again.csv"
+    arguments = ["predict", str(executed), str(hostile_dir / "test.csv"), "-o", str(again)]
     assert main(arguments) == 0
     predicted = pd.read_csv(again, dtype={"id": str}).set_index("id").loc[table["id"]]
     assert np.allclose(predicted, table.set_index("id"), atol=1e-5)
 
 
-def test_validation_predictions_are_the_held_out_rows(finished, hostile_dir):
-    split = pd.read_csv(finished / "split.csv", dtype={"id": str})
-    predictions = pd.read_csv(finished / "validation_predictions.csv", dtype={"id": str})
+def test_validation_predictions_are_the_held_out_rows(executed, hostile_dir):
+    split = pd.read_csv(executed / "split.csv", dtype={"id": str})
+    predictions = pd.read_csv(executed / "validation_predictions.csv", dtype={"id": str})
     assert list(predictions["id"]) == list(split["id"][split["part"] >= 0])
-    metrics = json.loads((finished / "metrics.json").read_text())
+    metrics = json.loads((executed / "metrics.json").read_text())
     assert metrics["validation"]["rows"] == len(predictions)
     assert "optimistic" in metrics["validation_note"]
 
 
-def test_the_report_is_one_page_and_hostile_text_stays_text(finished):
-    page = (finished / "report.html").read_text("utf-8")
+def test_the_report_is_one_page_and_hostile_text_stays_text(executed):
+    page = (executed / "report.html").read_text("utf-8")
     assert "&lt;script&gt;alert" in page
     assert "<script>alert('x')" not in page
     assert "<img src=x" not in page
@@ -78,9 +78,9 @@ def test_the_report_is_one_page_and_hostile_text_stays_text(finished):
     assert page.count("<h1") >= 5
 
 
-def test_from_executes_the_later_notebooks_only(finished, tmp_path, capsys):
+def test_from_executes_the_later_notebooks_only(executed, tmp_path, capsys):
     """The run folder alone is enough from 04 on: no recipe, no data, no overrides."""
-    folder = shutil.copytree(finished, tmp_path / "run")
+    folder = shutil.copytree(executed, tmp_path / "run")
     before = (folder / "03_train.ipynb").stat().st_mtime_ns
     made = {name: (folder / name).read_bytes() for name in ("thresholds.json", "submission.csv")}
     for name in made:
@@ -94,20 +94,20 @@ def test_from_executes_the_later_notebooks_only(finished, tmp_path, capsys):
 
 
 def test_a_folder_of_another_run_is_refused(
-    finished, hostile_dir, small_dir, tiny_overrides, capsys
+    executed, hostile_dir, small_dir, tiny_overrides, capsys
 ):
-    arguments = ["run", "--run-dir", str(finished), "--set", *tiny_overrides]
+    arguments = ["run", "--run-dir", str(executed), "--set", *tiny_overrides]
     assert main([*arguments, "seed=7", "--data-dir", str(hostile_dir)]) == 2
     assert "belongs to another run (seed=42 there, 7 here)" in capsys.readouterr().err
     assert main([*arguments, "--data-dir", str(small_dir)]) == 2
     assert "other data" in capsys.readouterr().err
-    arguments = ["run", "--run-dir", str(finished), "--from", "04", "--set", "epochs=3"]
+    arguments = ["run", "--run-dir", str(executed), "--from", "04", "--set", "epochs=3"]
     assert main(arguments) == 2
     assert "(epochs=1 there, 3 here); these values affect training" in capsys.readouterr().err
 
 
-def test_a_finished_run_takes_thresholds_of_a_wanted_precision(finished, tmp_path):
-    folder = shutil.copytree(finished, tmp_path / "run")
+def test_a_finished_run_takes_thresholds_of_a_wanted_precision(executed, tmp_path):
+    folder = shutil.copytree(executed, tmp_path / "run")
     arguments = ["run", "--run-dir", str(folder), "--from", "04"]
     assert main([*arguments, "--set", "wanted_precision=0.9"]) == 0
     before, after = (
@@ -115,18 +115,18 @@ def test_a_finished_run_takes_thresholds_of_a_wanted_precision(finished, tmp_pat
             entry["threshold"]
             for entry in json.loads((path / "thresholds.json").read_text()).values()
         ]
-        for path in (finished, folder)
+        for path in (executed, folder)
     )
     assert before != after
     assert json.loads((folder / "run.json").read_text())["recipe"]["wanted_precision"] == 0.9
 
 
-def test_a_file_where_a_folder_belongs_and_the_reverse(finished, hostile_dir, tmp_path, capsys):
+def test_a_file_where_a_folder_belongs_and_the_reverse(executed, hostile_dir, tmp_path, capsys):
     (tmp_path / "file").touch()
     for arguments, message in (
         (["run", "--run-dir", str(tmp_path / "file")], "file: a file; give a folder"),
         (
-            ["predict", str(finished), str(hostile_dir / "test.csv"), "-o", str(tmp_path)],
+            ["predict", str(executed), str(hostile_dir / "test.csv"), "-o", str(tmp_path)],
             "a folder with other files; give a new folder, or the path of a file",
         ),
     ):
@@ -177,8 +177,8 @@ def test_a_failing_cell_stops_the_run(monkeypatch, tmp_path, small_dir, capsys):
     assert (tmp_path / "r" / "01_eda.ipynb").exists()
 
 
-def test_a_blend_leaves_a_run_folder_of_its_own(blended, hostile_dir, capsys):
-    names = {path.name for path in blended.iterdir()}
+def test_a_blend_leaves_a_run_folder_of_its_own(executed_blend, hostile_dir, capsys):
+    names = {path.name for path in executed_blend.iterdir()}
     assert names >= {
         "06_blend.ipynb", "04_thresholds.ipynb", "05_submission.ipynb", "report.html",
         "figures", "split.csv", "validation_predictions.csv", "weights.json",
@@ -186,21 +186,24 @@ def test_a_blend_leaves_a_run_folder_of_its_own(blended, hostile_dir, capsys):
         "minilm",
     }  # fmt: skip
     sample = pd.read_csv(hostile_dir / "sample_submission.csv", dtype={"id": str})
-    table = pd.read_csv(blended / "submission.csv", dtype={"id": str})
+    table = pd.read_csv(executed_blend / "submission.csv", dtype={"id": str})
     assert list(table.columns) == list(sample.columns)
     assert list(table["id"]) == list(sample["id"])
-    page = (blended / "report.html").read_text("utf-8")
+    page = (executed_blend / "report.html").read_text("utf-8")
     assert "<b>$threat$" not in page
-    report = json.loads((blended / "metrics.json").read_text())
+    report = json.loads((executed_blend / "metrics.json").read_text())
     assert report["validation"]["rows"] == 240
-    for weights in json.loads((blended / "weights.json").read_text()).values():
+    for weights in json.loads((executed_blend / "weights.json").read_text()).values():
         assert sum(weights.values()) == pytest.approx(1)
-    record = json.loads((blended / "run.json").read_text())
+    record = json.loads((executed_blend / "run.json").read_text())
     assert list(record["seconds"]) == ["06_blend", "04_thresholds", "05_submission"]
     assert record["members"]["lr"] == {"run": "minilm", "predictions": "lr"}
     capsys.readouterr()
-    output = blended.parent / "comparison"
-    assert main(["compare", str(blended / "minilm"), str(blended), "-o", str(output)]) == 0
+    output = executed_blend.parent / "comparison"
+    assert (
+        main(["compare", str(executed_blend / "minilm"), str(executed_blend), "-o", str(output)])
+        == 0
+    )
     assert "mean column-wise AUC" in capsys.readouterr().out
     page = (output / "comparison.html").read_text("utf-8")
     assert page.count('alt="Training curves of ') == 1  # a blend has none
@@ -239,13 +242,13 @@ def test_a_blend_may_have_members_that_differ_in_their_training_seed_alone(
         pipeline.check_members("gold", "checkpoint=/none")
 
 
-def test_another_blend_in_the_same_folder_is_refused(blended, finished, capsys):
-    other = shutil.copytree(blended / "minilm", blended.parent / "copy")
-    assert main(["blend", str(other), "--run-dir", str(blended)]) == 2
+def test_another_blend_in_the_same_folder_is_refused(executed_blend, executed, capsys):
+    other = shutil.copytree(executed_blend / "minilm", executed_blend.parent / "copy")
+    assert main(["blend", str(other), "--run-dir", str(executed_blend)]) == 2
     assert "other members" in capsys.readouterr().err
-    assert main(["blend", str(blended)]) == 2
+    assert main(["blend", str(executed_blend)]) == 2
     assert "a blend itself" in capsys.readouterr().err
-    assert main(["blend", str(finished)]) == 2
+    assert main(["blend", str(executed)]) == 2
     assert "run it with folds=5" in capsys.readouterr().err
 
 
@@ -269,7 +272,7 @@ def test_a_notebook_alone_says_what_to_run_first(tool, tmp_path):
     assert "run 03_train first" in done.stderr
 
 
-def test_on_kaggle_each_run_has_a_folder(monkeypatch, small_dir, tmp_path, finished):
+def test_on_kaggle_each_run_has_a_folder(monkeypatch, small_dir, tmp_path, executed):
     """Stand-in folders: data attached, runs below the working folder, submission.csv in it."""
     working, attached = tmp_path / "working", tmp_path / "input" / "jigsaw"
     working.mkdir()
@@ -282,10 +285,10 @@ def test_on_kaggle_each_run_has_a_folder(monkeypatch, small_dir, tmp_path, finis
     assert opened.folder == working / "quick"
     assert toxlib.open_run("minilm").folder == working / "minilm"
     assert not opened.is_sample
-    shutil.copytree(finished, working / "quick")
+    shutil.copytree(executed, working / "quick")
     published = toxlib.reopen().publish_submission()
     assert published == working / "submission.csv"
-    assert published.read_bytes() == (finished / "submission.csv").read_bytes()
+    assert published.read_bytes() == (executed / "submission.csv").read_bytes()
 
 
 def test_the_sample_is_named_as_what_it_is(monkeypatch, tmp_path):

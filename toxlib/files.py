@@ -149,6 +149,28 @@ def read_json(path: Path, remedy: str) -> dict:
     return content
 
 
+@contextlib.contextmanager
+def damage_told(path: Path, remedy: str) -> Iterator[None]:
+    """Turn what goes wrong with the content of a file into an InputError of one line."""
+    try:
+        yield
+    except InputError:
+        raise
+    except FileNotFoundError:
+        raise InputError(f"{path}: no such file; {remedy}") from None
+    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
+        fault = "damaged, or not written by this version of toxlib"
+        raise InputError(f"{path}: {fault}; {remedy}") from None
+
+
+def read_json_or_none(path: Path) -> dict | None:
+    """Read a JSON object; None if the file is missing or damaged."""
+    try:
+        return read_json(path, "")
+    except (InputError, OSError):
+        return None
+
+
 def nan_to_none(value: object) -> object:
     """Replace each NaN in a JSON-like value by None."""
     if isinstance(value, dict):

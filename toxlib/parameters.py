@@ -108,3 +108,13 @@ def _unquote(found: re.Match) -> str:
     if plain is not None:
         return plain
     return f"{key}={value}" if key else f"{quoted_key}={quoted_value}"
+
+
+def looks_like_a_path(name: str) -> bool:
+    """Return whether a checkpoint is a local path rather than a name on the hub.
+
+    >>> looks_like_a_path("C:/bert"), looks_like_a_path("a/b/c"), looks_like_a_path("org/name")
+    (True, True, False)
+    """
+    is_marked = re.match(r"[/.~]|[A-Za-z]:", name) or "\\" in name or name.count("/") > 1
+    return bool(is_marked) or Path(name).exists()

@@ -32,7 +32,7 @@ from toxlib.runs.folds import copy_linear
 from toxlib.runs.lock import locked
 from toxlib.runs.pseudo_labels import open_teacher
 from toxlib.runs.record import read_record
-from toxlib.runs.run import Run, open_run, reopen, run_folder, set_up_display
+from toxlib.runs.run import Run, fold_folders, open_run, reopen, run_folder, set_up_display
 from toxlib.training import adaptation, checkpoints
 
 NOTEBOOKS = ("01_eda", "02_token_lengths", "03_train", "04_thresholds", "05_submission")
@@ -65,7 +65,12 @@ def run_pipeline(
     notebooks = NOTEBOOKS[numbers.index(start) :]
     if notebooks[0] in REOPENING:
         folder = run_folder(run_dir, recipe)
-        read_record(folder)  # raises an InputError if there is no run
+        before = Path(
+            read_record(folder, with_data=True)["data_dir"]
+        )  # an InputError if there is no run
+        if data_dir and Path(data_dir).expanduser().resolve() != before.resolve():
+            fault = f"this run was made from {before}, and only 01 to 03 read other data"
+            raise InputError(f"--data-dir {data_dir}: {fault}; leave it out")
         with locked(folder):
             return _execute_all(reopen(folder, overrides), notebooks, {})
     if recipe in BLENDS:
@@ -208,7 +213,7 @@ def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, obj
         run.record(seconds=before | {name: round(seconds, 1)})
         print(f"{step} done in {format_seconds(seconds)}", flush=True)
     # An audit is left out if 04 has chosen other thresholds since.
-    audited = (audit.AUDIT,) if audit.summary(run.folder) else ()
+    audited = (audit.AUDIT,) if audit.findings(run.folder) else ()
     names = (*NOTEBOOKS[:3], *BLEND_NOTEBOOKS, *audited)
     write_report(run.folder, names, summarise(run))
     return run
@@ -217,7 +222,10 @@ def _execute_all(run: Run, notebooks: tuple[str, ...], parameters: dict[str, obj
 def _run_blend_recipe(
     recipe: str, data_dir: str, run_dir: str, overrides: Overrides, start: str
 ) -> Run:
-    """Run each recipe of the blend in a subfolder, then blend these runs in the run folder."""
+    """Run each recipe of the blend in a subfolder, then blend these runs in the run folder.
+
+    01 and 02 look at the data, which are the same for all, so only the first run executes them.
+    """
     folder, members = run_folder(run_dir, recipe), BLENDS[recipe]
     paths = [folder / member for member in members]
     check_members(recipe, overrides)
@@ -226,7 +234,8 @@ def _run_blend_recipe(
     for member, path in zip(members, paths, strict=True):
         if not path.exists():
             copy_linear(paths[0], path)
-        run_pipeline(member, data_dir, str(path), overrides, start)
+        first = start if path == paths[0] else max(start, "03")
+        run_pipeline(member, data_dir, str(path), overrides, first)
     return run_blend([str(path) for path in paths], str(folder))
 
 
@@ -234,14 +243,17 @@ def _check_disk(run: Run) -> None:
     """Raise an InputError if the run folder cannot be written, or the disk has too little room.
 
     A checkpoint is three times as large as the model, and three are kept for each fold that is
-    trained at the same time. A trained model is kept for each fold, and an adapted encoder.
+    trained at the same time. A trained model is kept for each fold, and an adapted encoder. Models
+    that a run which goes on has saved before need no more room.
     """
     folder = next(path for path in (run.folder, *run.folder.parents) if path.exists())
     if not os.access(folder, os.W_OK):
         raise InputError(f"{folder}: not writable; choose another run folder by --run-dir")
     parameters = checkpoints.count_parameters(run.recipe, run.label_names)
-    models = run.recipe.folds + 9 * folds_side_by_side(run.recipe)
-    models += run.recipe.adapt_epochs > 0
+    folders = fold_folders(run.folder, run.recipe)
+    missing = sum(not (fold / "model").exists() for fold in folders)
+    models = missing + 9 * min(missing, folds_side_by_side(run.recipe))
+    models += missing > 0 and run.recipe.adapt_epochs > 0
     needed, free = 4 * parameters * models + FREE_FOR_OTHERS, shutil.disk_usage(folder).free
     if needed > free:
         fault = f"{free / 1e9:.1f} GB are free, and the run needs up to {needed / 1e9:.1f} GB"

@@ -55,6 +55,8 @@ def sweep(
     files.check_folder(output)
     output = output.resolve()
     for name, overrides in wanted.items():
+        if is_finished(recipe, output / name, overrides):
+            continue
         check(recipe, data_dir, output / name, overrides)
     failed = run_all(recipe, wanted, data_dir, output)
     if len(failed) < len(wanted):
@@ -129,8 +131,8 @@ def run_all(
             print(f"{title} was finished before", flush=True)
             continue
         print(title, flush=True)
-        _share_linear(recipe, wanted, output, name)
         try:
+            _share_linear(recipe, wanted, output, name)
             pipeline.run_pipeline(recipe, data_dir, str(output / name), overrides, START)
         except (InputError, NotebookError, OSError) as error:
             failed[name] = error
@@ -155,12 +157,13 @@ def _members(recipe: str, folder: Path) -> dict[str, Path]:
 
 def _share_linear(recipe: str, wanted: Combinations, output: Path, name: str) -> None:
     """Copy the linear models of a finished run into a new folder, if they would be the same."""
-    varied = {key for overrides in wanted.values() for key in overrides}
-    same = {key for key in varied if len({o[key] for o in wanted.values()}) == 1}
-    finished = [n for n, o in wanted.items() if is_finished(recipe, output / n, o)]
-    if (output / name).exists() or not finished or (varied - same) & DECIDE_LINEAR:
+    varied = {key for key in wanted[name] if len({o[key] for o in wanted.values()}) > 1}
+    if (output / name).exists() or varied & DECIDE_LINEAR:
         return
-    sources = _members(recipe, output / finished[0]).values()
+    finished = (n for n, o in wanted.items() if is_finished(recipe, output / n, o))
+    if (first := next(finished, None)) is None:
+        return
+    sources = _members(recipe, output / first).values()
     for source, target in zip(sources, _members(recipe, output / name).values(), strict=True):
         copy_linear(source, target)
 

@@ -56,6 +56,7 @@ def test_a_change_is_trained_after_its_references(tiny, small_dir, tmp_path):
         ablation.ablate(small_dir, tmp_path, ["faster"])
 
 
+@pytest.mark.slow
 def test_similar_comments_are_in_the_same_block(real_rows):
     rows = ablation.read_rows(real_rows)
     groups = near_duplicate_groups(rows.texts.tolist())

@@ -61,28 +61,34 @@ def test_a_saved_model_gives_the_same_logits(pooled, tmp_path):
     assert torch.equal(automatic(**batch).logits, classifier(**batch).logits)
 
 
-@pytest.mark.parametrize(
-    ("load", "expected"),
-    [
-        ("pipeline('text-classification', model=F)", PooledLongformerConfig.model_type),
-        ("AutoModel.from_pretrained(F)", PooledLongformerConfig.model_type),
-        ("LongformerForSequenceClassification.from_pretrained(F)", "mismatch"),
-    ],
-)
-def test_without_toxlib_loading_is_an_error(pooled, tmp_path, load, expected):
+WITHOUT_TOXLIB = """
+import sys
+from transformers import AutoModel, LongformerForSequenceClassification, pipeline
+for load in (
+    lambda folder: pipeline("text-classification", model=folder),
+    AutoModel.from_pretrained,
+    LongformerForSequenceClassification.from_pretrained,
+):
+    try:
+        load(sys.argv[1])
+    except Exception as error:
+        print(" ".join(str(error).split()))
+    else:
+        print("loaded")
+"""
+
+
+def test_without_toxlib_loading_is_an_error(pooled, tmp_path):
     """Use a fresh process. If loading succeeded, the CLS head would give wrong scores."""
     classifier, tokenizer, _ = pooled
     save_trained(classifier, tokenizer, tmp_path)
-    script = f"import sys; from transformers import *; F = {str(tmp_path)!r}; {load}"
-    done = subprocess.run(
-        [sys.executable, "-c", f"{script}; print('loaded')"],
-        capture_output=True,
-        text=True,
-        cwd=tmp_path,
-    )
-    assert done.returncode != 0
-    assert "loaded" not in done.stdout
-    assert expected in done.stderr
+    command = [sys.executable, "-c", WITHOUT_TOXLIB, str(tmp_path)]
+    done = subprocess.run(command, capture_output=True, text=True, cwd=tmp_path)
+    assert done.returncode == 0, done.stderr
+    lines = done.stdout.splitlines()[-3:]
+    kind = PooledLongformerConfig.model_type
+    for line, expected in zip(lines, (kind, kind, "mismatch"), strict=True):
+        assert expected in line
 
 
 def test_attention_weights_are_refused(pooled):

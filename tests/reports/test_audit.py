@@ -19,22 +19,16 @@ from toxlib.reports import audit
 from toxlib.runs import blending
 
 
-@pytest.fixture(params=["audited", "audited_blend"])
-def folder(request):
-    """Return the folder of an audited run or blend."""
-    return request.getfixturevalue(request.param)
-
-
-def test_identity_json_says_what_decisions_say(folder):
+def test_identity_json_says_what_decisions_say(audited):
     """The rate of each group is the share of its harmless sentences that `decide` flags."""
-    found = audit.read_identity(folder)
+    found = audit.read_identity(audited)
     assert list(found) == [audit.OWN_SENTENCES, "t<b>$x$.csv"]
     own, given = found.values()
     sentences = own_sentences()
     assert (own.sentences, given.sentences) == (len(sentences), 24)
     assert len(given.groups) == 6
     harmless = sentences[sentences["toxic"] == 0]
-    flagged = toxlib.load(folder).decide(harmless["text"].tolist()).any(axis=1).to_numpy()
+    flagged = toxlib.load(audited).decide(harmless["text"].tolist()).any(axis=1).to_numpy()
     rates = pd.Series(flagged).groupby(harmless["identity"].to_numpy()).mean()
     assert {name: group[RATE] for name, group in own.groups.items()} == rates.to_dict()
     assert own.mean_false_positive_rate == pytest.approx(rates.mean())
@@ -43,9 +37,9 @@ def test_identity_json_says_what_decisions_say(folder):
     assert all(any(name in line for line in own.in_words) for name in high)
 
 
-def test_the_notebook_shows_every_part(folder):
-    notebook = nbformat.read(folder / "07_audit.ipynb", as_version=4)
-    assert {p.name for p in (folder / "figures").glob("audit_*.png")} == {
+def test_the_notebook_shows_every_part(audited):
+    notebook = nbformat.read(audited / "07_audit.ipynb", as_version=4)
+    assert {p.name for p in (audited / "figures").glob("audit_*.png")} == {
         "audit_length.png", "audit_false_positives.png", "audit_group_aucs.png",
         "audit_false_positives_given.png",
     }  # fmt: skip
@@ -53,16 +47,18 @@ def test_the_notebook_shows_every_part(folder):
     shown = "".join(streams)
     assert "likely errors left out: a difference of" in shown
     assert "t<b>$x$.csv:" in shown
-    assert all(line in shown for line in audit.read_identity(folder)[audit.OWN_SENTENCES].in_words)
+    assert all(
+        line in shown for line in audit.read_identity(audited)[audit.OWN_SENTENCES].in_words
+    )
 
 
-def test_the_report_begins_with_what_was_found(folder):
-    page = (folder / "report.html").read_text("utf-8")
+def test_the_report_begins_with_what_was_found(audited):
+    page = (audited / "report.html").read_text("utf-8")
     summary = page.index("What to be careful about")
-    first = audit.read_identity(folder)[audit.OWN_SENTENCES].in_words[0]
+    first = audit.read_identity(audited)[audit.OWN_SENTENCES].in_words[0]
     told = page.index(first.replace("'", "&#39;"))
     assert summary < told < page.index("07 · Where it is wrong")
-    assert "07_audit" in json.loads((folder / "run.json").read_text())["seconds"]
+    assert "07_audit" in json.loads((audited / "run.json").read_text())["seconds"]
 
 
 def test_other_thresholds_put_the_audit_out_of_date(audited, tmp_path):
@@ -86,7 +82,7 @@ def test_a_damaged_identity_json_is_one_line(tmp_path, content):
     (tmp_path / "identity.json").write_text(content)
     with pytest.raises(InputError, match=r"identity.json: damaged.*; delete it and run `python"):
         audit.read_identity(tmp_path)
-    assert audit.summary(tmp_path) == []
+    assert audit.findings(tmp_path) == []
 
 
 def test_a_model_that_flags_one_group_is_told_in_the_summary(tmp_path):
@@ -96,7 +92,7 @@ def test_a_model_that_flags_one_group_is_told_in_the_summary(tmp_path):
     files.write_json(tmp_path / "thresholds.json", {"toxic": {"threshold": 0.5}})
     audit.write_identity(tmp_path, {"a source": table})
     assert audit.read_identity(tmp_path)["a source"].over_twice_the_mean == ["gay"]
-    source, average, told = audit.summary(tmp_path)
+    source, average, told = audit.findings(tmp_path)
     assert source == "a source:"
     assert average.startswith("On average over 44 groups, 2% of the sentences")
     assert told.startswith(
@@ -104,8 +100,8 @@ def test_a_model_that_flags_one_group_is_told_in_the_summary(tmp_path):
     )
 
 
-def test_members_of_a_run_and_of_a_blend(finished, blended):
-    run, blend = toxlib.reopen(finished), toxlib.reopen(blended)
+def test_members_of_a_run_and_of_a_blend(executed, executed_blend):
+    run, blend = toxlib.reopen(executed), toxlib.reopen(executed_blend)
     assert list(blending.members_of(run)) == ["own", "lr", "nb-lr"]
     members = blending.members_of(blend)
     assert list(members) == ["minilm", "lr", "nb-lr"]
@@ -121,19 +117,19 @@ def test_members_of_a_run_and_of_a_blend(finished, blended):
     assert one.loc["minilm", "lr"] == pytest.approx(1 - shared)
 
 
-def test_mistakes_end_in_one_line_and_change_nothing(finished, tmp_path, monkeypatch, capsys):
+def test_mistakes_end_in_one_line_and_change_nothing(executed, tmp_path, monkeypatch, capsys):
     (tmp_path / "t.csv").write_text("text,identity\na,b\n")
-    before = (finished / "report.html").read_bytes()
+    before = (executed / "report.html").read_bytes()
     for arguments, fault in (
         ([str(tmp_path)], "no run here"),
-        ([str(finished), "--templates", str(tmp_path / "t.csv")], "no column 'toxic'"),
-        ([str(finished), "--templates", str(tmp_path / "no.csv")], "no such file"),
+        ([str(executed), "--templates", str(tmp_path / "t.csv")], "no column 'toxic'"),
+        ([str(executed), "--templates", str(tmp_path / "no.csv")], "no such file"),
     ):
         assert main(["audit", *arguments]) == 2
         error = capsys.readouterr().err
         assert fault in error
         assert error.count("\n") == 1
     monkeypatch.setattr(label_errors, "find_spec", lambda name: None)
-    assert main(["audit", str(finished)]) == 2
+    assert main(["audit", str(executed)]) == 2
     assert "pip install -r requirements-audit.txt" in capsys.readouterr().err
-    assert (finished / "report.html").read_bytes() == before
+    assert (executed / "report.html").read_bytes() == before

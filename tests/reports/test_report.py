@@ -28,7 +28,7 @@ SUMMARY = Summary(
 )
 
 
-@pytest.fixture(params=["finished", "blended", "audited", "audited_blend"])
+@pytest.fixture(params=["executed", "executed_blend", "audited"])
 def hostile_run(request):
     """Return the folder of a run or blend of the hostile data set, also with its audit."""
     return request.getfixturevalue(request.param)

@@ -19,12 +19,12 @@ ROWS = {"rows_scored": 1061, "mean_columnwise_auc": 0.97, "interval_95": [0.96, 
 
 
 @pytest.fixture(scope="module")
-def told(finished):
-    return summary.summarise(toxlib.reopen(finished))
+def told(executed):
+    return summary.summarise(toxlib.reopen(executed))
 
 
-def test_the_score_and_what_it_rests_on(finished, told):
-    report = json.loads((finished / "metrics.json").read_text())
+def test_the_score_and_what_it_rests_on(executed, told):
+    report = json.loads((executed / "metrics.json").read_text())
     score = report["intervals_95"]["mean column-wise AUC"]
     assert told.score == f"{score['estimate']:.4f}"
     assert f"{score['low']:.4f} to {score['high']:.4f}" in told.score_meaning
@@ -36,13 +36,13 @@ def test_the_score_and_what_it_rests_on(finished, told):
     assert told.warning == ""
 
 
-def test_the_sample_is_named_as_what_it_is(finished):
-    told = summary.summarise(replace(toxlib.reopen(finished), is_sample=True))
+def test_the_sample_is_named_as_what_it_is(executed):
+    told = summary.summarise(replace(toxlib.reopen(executed), is_sample=True))
     assert told.warning == kaggle.SAMPLE_NOTE
     assert not any("medal" in sentence for sentence in told.about_score)
 
 
-def test_it_warns_of_rare_labels_and_of_an_epoch_chosen_on_the_same_comments(finished, told):
+def test_it_warns_of_rare_labels_and_of_an_epoch_chosen_on_the_same_comments(executed, told):
     cautions = "\n".join(told.cautions)
     assert HoldOut.note in cautions
     assert "has few positive validation comments (1), so its AUC may be from" in cautions
@@ -50,37 +50,37 @@ def test_it_warns_of_rare_labels_and_of_an_epoch_chosen_on_the_same_comments(fin
     assert all(text.isprintable() for text in told.cautions)
 
 
-def test_the_command_has_the_values_that_differ_from_the_recipe(finished, told):
+def test_the_command_has_the_values_that_differ_from_the_recipe(executed, told):
     command = shlex.split(told.command)
     assert command[:6] == ["python", "-m", "toxlib", "run", "--recipe", "quick"]
-    assert command[command.index("--run-dir") + 1] == f"{finished}-again"
+    assert command[command.index("--run-dir") + 1] == f"{executed}-again"
     given = command[command.index("--set") + 1 :]
-    assert change(get_recipe("quick"), given) == toxlib.reopen(finished).recipe
+    assert change(get_recipe("quick"), given) == toxlib.reopen(executed).recipe
     assert "max_length=48" in given
     assert not any(value.startswith("head=") for value in given)
 
 
-def test_a_blend_is_repeated_by_its_recipe_or_from_its_members(blended):
-    (command,) = summary.repeat_commands(blended)
+def test_a_blend_is_repeated_by_its_recipe_or_from_its_members(executed_blend):
+    (command,) = summary.repeat_commands(executed_blend)
     assert "--recipe best" in command
     assert "folds=2" in command
-    run, blend = summary.repeat_commands(_blend_of_another_folder(blended))
+    run, blend = summary.repeat_commands(_blend_of_another_folder(executed_blend))
     assert "--recipe minilm" in run
     assert shlex.split(blend)[3:] == [
         "blend",
-        f"{blended.parent / 'moved'}-again",
+        f"{executed_blend.parent / 'moved'}-again",
         "--run-dir",
-        f"{blended.parent / 'other'}-again",
+        f"{executed_blend.parent / 'other'}-again",
         "--equal",
     ]
 
 
-def _blend_of_another_folder(blended):
+def _blend_of_another_folder(executed_blend):
     """Return a folder whose run.json says that it blends, with equal weights, a run elsewhere."""
-    folder = blended.parent / "other"
-    moved = shutil.copytree(blended / "minilm", blended.parent / "moved")
+    folder = executed_blend.parent / "other"
+    moved = shutil.copytree(executed_blend / "minilm", executed_blend.parent / "moved")
     folder.mkdir()
-    record = json.loads((blended / "run.json").read_text())
+    record = json.loads((executed_blend / "run.json").read_text())
     record["members"] = {"minilm": {"run": str(moved), "predictions": "own"}}
     record["recipe"]["name"] = "blend of equal weights"
     (folder / "run.json").write_text(json.dumps(record))
@@ -111,8 +111,8 @@ def test_a_medal_is_named_only_if_all_test_comments_are_graded(
     )
 
 
-def test_a_damaged_file_is_named(finished, tmp_path, capsys):
-    folder = shutil.copytree(finished, tmp_path / "run")
+def test_a_damaged_file_is_named(executed, tmp_path, capsys):
+    folder = shutil.copytree(executed, tmp_path / "run")
     (folder / "metrics.json").write_text('{"validation": 3}')
-    with pytest.raises(InputError, match=r"metrics.json: damaged; delete it and run 03_train"):
+    with pytest.raises(InputError, match=r"metrics.json: damaged.*; delete it and run 03_train"):
         summary.summarise(toxlib.reopen(folder))

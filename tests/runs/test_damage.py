@@ -154,7 +154,7 @@ def use_and_mend(folder: Path, name: str, again: Callable) -> tuple[list[str], s
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_run_says_what_to_do(finished, tiny_overrides, hostile_dir, tmp_path, damage):
+def test_a_damaged_run_says_what_to_do(executed, tiny_overrides, hostile_dir, tmp_path, damage):
     def again(folder: Path) -> None:
         overrides = " ".join(tiny_overrides)
         run = toxlib.open_run("quick", str(hostile_dir), str(folder), overrides)
@@ -164,11 +164,11 @@ def test_a_damaged_run_says_what_to_do(finished, tiny_overrides, hostile_dir, tm
         files.write_json(run.path("metrics.json"), _scores(run) | cost)
         run.release()
 
-    assert check(finished, tmp_path, damage, again) == []
+    assert check(executed, tmp_path, damage, again) == []
 
 
 @pytest.mark.parametrize("damage", DAMAGES)
-def test_a_damaged_blend_says_what_to_do(blended, tmp_path, damage):
+def test_a_damaged_blend_says_what_to_do(executed_blend, tmp_path, damage):
     def again(folder: Path) -> None:
         run, members = blending.open_blend([folder / "minilm"], str(folder))
         made = blending.blend_parts(run.validation_labels, members)
@@ -176,11 +176,11 @@ def test_a_damaged_blend_says_what_to_do(blended, tmp_path, damage):
         files.write_json(run.path("metrics.json"), blending.blend_report(run, members, made))
         run.release()
 
-    assert check(blended, tmp_path, damage, again) == []
+    assert check(executed_blend, tmp_path, damage, again) == []
 
 
-def test_the_command_line_reports_it_with_status_2(finished, tmp_path, capsys):
-    copy = shutil.copytree(finished, tmp_path / "copy")
+def test_the_command_line_reports_it_with_status_2(executed, tmp_path, capsys):
+    copy = shutil.copytree(executed, tmp_path / "copy")
     (copy / "run.json").write_text("[]")
     assert main(["run", "--from", "04", "--run-dir", str(copy)]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -109,6 +109,7 @@ def test_two_processes_leave_the_run_of_one_and_a_killed_one_goes_on(train, tmp_
         assert again.path(name).read_bytes() == together.path(name).read_bytes()
 
 
+@pytest.mark.slow
 def test_folds_by_ray_are_those_side_by_side(train):
     pytest.importorskip("ray")
     by_jobs, by_ray = (train(name, f"folds=2 jobs=2 engine={name}") for name in ("local", "ray"))
@@ -117,6 +118,7 @@ def test_folds_by_ray_are_those_side_by_side(train):
         assert by_jobs.path(name).read_bytes() == by_ray.path(name).read_bytes()
 
 
+@pytest.mark.slow
 def test_an_error_in_the_main_process_is_one_line(train, tmp_path, monkeypatch):
     """The other process, which waits for it, fails too; what it says is not the cause."""
     start = engines.run_fold
@@ -131,11 +133,25 @@ def test_an_error_in_the_main_process_is_one_line(train, tmp_path, monkeypatch):
         train("run", "processes=2")
 
 
+@pytest.mark.parametrize(
+    ("status", "kind", "told"),
+    [
+        (-9, InputError, "was killed, most likely for lack of memory"),
+        (1, RuntimeError, "its process ended with status 1: No module named toxlib$"),
+    ],
+)
+def test_a_process_without_an_error_was_killed_or_did_not_start(tmp_path, status, kind, told):
+    (tmp_path / "log").write_text("Traceback\nNo module named toxlib\n")
+    error = engines._error_of("run, fold 1", tmp_path / "none", tmp_path / "log", status)
+    with pytest.raises(kind, match=told):
+        raise error
+
+
 def test_a_fault_in_the_code_is_one_line_after_its_traceback(tmp_path, capsys):
     (tmp_path / "log").write_text("")
     content = {"is_input_error": False, "line": "ValueError: x", "traceback": "Traceback …"}
     files.write_json(tmp_path / "error.json", content)
-    error = engines._error_of("run, fold 1", tmp_path / "error.json", tmp_path / "log")
+    error = engines._error_of("run, fold 1", tmp_path / "error.json", tmp_path / "log", 1)
     assert type(error) is RuntimeError
     assert str(error) == "run, fold 1: ValueError: x"
     assert capsys.readouterr().err == "Traceback …\n"

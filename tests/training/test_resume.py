@@ -66,9 +66,14 @@ def assert_same(a, b):
     assert all(torch.equal(a[name], b[name]) for name in a)
 
 
-@pytest.mark.parametrize("precision", ["fp32", "bf16"])
-@pytest.mark.parametrize("choose_epoch", [True, False])
-@pytest.mark.parametrize("step", [2, 7, 14])
+@pytest.mark.parametrize(
+    ("precision", "choose_epoch", "step"),
+    [
+        *(("fp32", choose_epoch, step) for choose_epoch in (True, False) for step in (2, 7, 14)),
+        ("bf16", True, 7),
+        ("bf16", False, 14),
+    ],
+)
 def test_a_killed_training_ends_at_the_same_weights(
     recipe, tmp_path, precision, choose_epoch, step
 ):

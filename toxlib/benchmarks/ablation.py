@@ -143,12 +143,15 @@ def path_of(output: Path, name: str, seed: int) -> Path:
 def train_all(rows: Rows, wanted: list[tuple[Recipe, int, Path]], jobs: int) -> None:
     """Call `train_once` for each recipe, number of blocks and path, `jobs` at the same time.
 
-    The processes end if this one does.
+    Those that have a teacher come last, because a teacher has to be trained before; it may have no
+    teacher itself. The processes end if this one does.
     """
     train = joblib.delayed(train_once)
-    joblib.Parallel(jobs, initializer=end_with, initargs=(os.getpid(),))(
-        train(rows, *values, jobs) for values in wanted
-    )
+    for taught in (False, True):
+        chosen = [values for values in wanted if bool(values[0].teacher) == taught]
+        joblib.Parallel(jobs, initializer=end_with, initargs=(os.getpid(),))(
+            train(rows, *values, jobs) for values in chosen
+        )
 
 
 def train_once(rows: Rows, recipe: Recipe, blocks: int, path: Path, jobs: int) -> None:
@@ -156,23 +159,23 @@ def train_once(rows: Rows, recipe: Recipe, blocks: int, path: Path, jobs: int) -
 
     The file has `judged`, the probabilities of the judged rows, (N, L); `varied`, those of every
     third of them with varied spelling; `unlabelled`, those of the unlabelled rows, as a teacher
-    gives them; and the CPU-seconds of the training. The recipe value `teacher` names the change
-    whose file is the teacher's.
+    gives them; and the CPU-seconds of the training, adaptation apart. The recipe value `teacher`
+    names the change whose file is the teacher's.
     """
     set_up_display()
     source = _source(rows, recipe, blocks)
     if path.exists():
-        if str(np.load(path)["source"]) != source:
+        if str(read_training(path)["source"]) != source:
             raise InputError(
                 f"{path}: made from other data or another recipe; choose another folder by -o"
             )
         return
     work = claim_work_folder(path.with_suffix(".work"), {"source": source})
     examples, texts = _prepare(rows, recipe, blocks)
-    start = time.process_time()
     with machine.threads(max(1, (os.cpu_count() or 1) // jobs)):
         parts = [examples, *_added(examples, texts["unlabelled"], recipe, path.parent)]
         adapted = _adapted(recipe, [*examples.texts, *texts["unlabelled"]], path.parent)
+        start = time.process_time()
         trained = finetune(adapted, rows.label_names, join_examples(parts), None, work)
         saved = {"seconds": time.process_time() - start}
         model = trained.model, trained.tokenizer
@@ -216,7 +219,7 @@ def _added(
         how = np.arange(len(examples.texts)), recipe.varied_copies, recipe.seed
         added.append(vary_examples(examples, *how, recipe.clean_spelling))
     if recipe.teacher:
-        scores = np.load(path_of(output, recipe.teacher, recipe.seed))["unlabelled"]
+        scores = read_training(path_of(output, recipe.teacher, recipe.seed))["unlabelled"]
         weights = np.full(len(unlabelled), recipe.pseudo_weight)
         added.append(Examples(unlabelled, scores, weights=weights))
     return added
@@ -254,10 +257,16 @@ def _with_references(only: Sequence[str]) -> list[str]:
     return list(names)
 
 
+def read_training(path: Path) -> dict[str, np.ndarray]:
+    """Return what `train_once` has saved."""
+    with np.load(path) as saved:
+        return dict(saved)
+
+
 def _found(output: Path, name: str) -> dict[int, dict[str, np.ndarray]]:
     """Return what the finished trainings of a change have left, by seed."""
     paths = output.glob(f"{name}-*.npz")
-    return {int(path.stem.rpartition("-")[2]): dict(np.load(path)) for path in sorted(paths)}
+    return {int(path.stem.rpartition("-")[2]): read_training(path) for path in sorted(paths)}
 
 
 def _scores(labels: np.ndarray, seeds: dict[int, dict[str, np.ndarray]]) -> dict[str, float]:

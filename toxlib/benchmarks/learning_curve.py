@@ -10,7 +10,7 @@ import numpy as np
 import pandas as pd
 
 from toxlib import files
-from toxlib.benchmarks.ablation import REFERENCE, path_of, recipe_for, train_all
+from toxlib.benchmarks.ablation import REFERENCE, path_of, read_training, recipe_for, train_all
 from toxlib.benchmarks.rows import Rows, read_rows
 from toxlib.data import splits
 from toxlib.data.duplicates import near_duplicate_groups
@@ -64,7 +64,7 @@ def _path(output: Path, blocks: int) -> Path:
 def _scores(rows: Rows, blocks: int, output: Path) -> dict[str, float]:
     """Return the AUC of the linear models, the encoder and their blend."""
     texts, labels = rows.judged
-    own = np.load(_path(output, blocks))["judged"]
+    own = read_training(_path(output, blocks))["judged"]
     models = LinearModels().fit(*rows.training(blocks)).predict(texts) | {REFERENCE: own}
     half = splits.stratified_folds(labels, near_duplicate_groups(texts), 2, 0)
     parts = [[_part(p, labels, half == side) for side in (0, 1)] for p in models.values()]

@@ -41,7 +41,7 @@ class Cascade:
 
 
 @dataclass(frozen=True)
-class CrossFitted:
+class CrossFittedCascade:
     """Cascades chosen on some comments and applied to others."""
 
     skipped: np.ndarray  # (N,) booleans; the cascade of each comment was chosen on other comments
@@ -69,7 +69,7 @@ def choose(labels: np.ndarray, cheap: np.ndarray, costly: np.ndarray, most_lost:
 
 def cross_fitted_cascade(
     labels: np.ndarray, cheap: list[Part], costly: list[Part], most_lost: float
-) -> CrossFitted:
+) -> CrossFittedCascade:
     """Choose a cascade on each part's rows to fit on, and apply it to its held-out rows.
 
     On the rows that a cascade was chosen on, it loses too little. `labels` are those of all
@@ -82,7 +82,7 @@ def cross_fitted_cascade(
         skipped[light.rows] = chosen.skips(light.probabilities)
         merged[light.rows] = chosen.merge(light.probabilities, heavy.probabilities)
     final = choose(labels, join(cheap), join(costly), most_lost)
-    return CrossFitted(skipped, merged, final)
+    return CrossFittedCascade(skipped, merged, final)
 
 
 def lost_auc(labels: np.ndarray, before: np.ndarray, after: np.ndarray) -> Interval:

@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from pydantic import ConfigDict, ValidationError
+from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass
 
 from toxlib import files
@@ -72,16 +72,14 @@ def read_identity(folder: Path) -> dict[str, IdentityAudit]:
     """
     path, remedy = folder / IDENTITY, f"run `python -m toxlib audit {folder}`"
     content = files.read_json(path, remedy)
-    try:
+    with files.damage_told(path, f"delete it and {remedy}"):  # a ValidationError is a ValueError
         audits = {name: IdentityAudit(**found) for name, found in content["sources"].items()}
-    except (KeyError, TypeError, AttributeError, ValidationError):
-        raise InputError(f"{path}: damaged; delete it and {remedy}") from None
     if content.get("thresholds") != _thresholds(folder):
         raise InputError(f"{path}: made with other thresholds than the run's; {remedy} again")
     return audits
 
 
-def summary(folder: Path) -> list[str]:
+def findings(folder: Path) -> list[str]:
     """Return what the identity audit found, in words; nothing if it is missing or out of date."""
     try:
         audits = read_identity(folder)

@@ -7,12 +7,12 @@ from pathlib import Path
 import numpy as np
 import pandas as pd
 
-from toxlib import files
 from toxlib.data.text import visible
 from toxlib.errors import InputError
 from toxlib.evaluation import intervals, metrics, thresholds
 from toxlib.progress import format_seconds, progress
 from toxlib.recipe_values import FIELDS
+from toxlib.reports.costs import cost_of
 from toxlib.runs.run import Run, reopen, reopen_all
 
 SCORE = "mean column-wise AUC"
@@ -181,7 +181,8 @@ def _read(run: Run) -> Entry:
     scores, labels = own.validation(), run.validation_labels
     decisions = thresholds.cross_fitted_thresholds(labels, own.parts(), precision).decisions
     history = [] if run.members or not own.done_path(0).exists() else own.record(0).get("history")
-    cost, written = _cost(run), run.path("metrics.json").stat().st_mtime
+    cost = cost_of(run.member_folders or [run.folder])
+    written = run.path("metrics.json").stat().st_mtime
     when = pd.Timestamp.fromtimestamp(int(written))
     return Entry(run, scores, decisions, cost, _usable(history), when)
 
@@ -232,22 +233,6 @@ def _row(
     row["macro F1 at 0.5"] = metrics.f1(labels, scores >= thresholds.DEFAULT, "macro")
     row["macro F1 cross-fitted"] = metrics.f1(labels, decisions, "macro")
     return row | entry.cost | {"finished": entry.finished}
-
-
-def _cost(run: Run) -> dict[str, float]:
-    costs = [_read_cost(folder / "metrics.json") for folder in run.member_folders or [run.folder]]
-    return {
-        "seconds": sum(seconds for seconds, _ in costs),
-        "peak memory (GB)": max(memory for _, memory in costs),
-    }
-
-
-def _read_cost(path: Path) -> tuple[float, float]:
-    cost = files.read_json(path, "run 03_train again").get("cost")
-    try:
-        return float(cost["model_seconds"]), float(cost["peak_memory_gb"])
-    except (TypeError, KeyError, ValueError):
-        raise InputError(f"{path}: damaged; delete it and run 03_train again") from None
 
 
 def _format_table(group: Group) -> str:

@@ -14,24 +14,21 @@ import numpy as np
 
 from toxlib import files
 from toxlib.data.text import short_name, visible
-from toxlib.errors import InputError
 from toxlib.evaluation.submission import SCORED_ROWS
 from toxlib.progress import format_seconds
 from toxlib.recipe_values import Recipe
 from toxlib.recipes import BLENDS, RECIPES
 from toxlib.reports import audit
+from toxlib.reports.costs import cost_of
 from toxlib.runs.predictions import REMEDY
 from toxlib.runs.record import read_record
 from toxlib.runs.run import Run
+from toxlib.training.linear import LINEAR_NAMES
 
 METRICS = "metrics.json"
 FEW = 50
 """Positive validation comments below which the AUC of a label is uncertain."""
 MOST_NAMED = 5
-LINEAR_MODELS = {
-    "lr": ": logistic regression on tf-idf",
-    "nb-lr": ": the same with naive Bayes weights",
-}
 JIGSAW = {"toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"}
 FIGURES = {
     "auc_by_label": "How well each label is ranked, beside the other models. "
@@ -75,7 +72,7 @@ def summarise(run: Run) -> Summary:
         InputError: if a file of the run is missing or damaged.
     """
     report = files.read_json(run.path(METRICS), REMEDY)
-    try:
+    with files.damage_told(run.path(METRICS), f"delete it and {REMEDY}"):
         score, rows = report["intervals_95"]["mean column-wise AUC"], report["validation"]["rows"]
         return Summary(
             title=f"toxlib: {visible(run.folder.name)}",
@@ -86,13 +83,9 @@ def summarise(run: Run) -> Summary:
             others=_others(report),
             cautions=[visible(line) for line in _cautions(run, report)],
             figures=_figures(run.folder),
-            facts={name: visible(value) for name, value in _facts(run, report).items()},
+            facts={name: visible(value) for name, value in _facts(run).items()},
             command="\n".join(map(visible, repeat_commands(run.folder))),
         )
-    except InputError:
-        raise
-    except (KeyError, TypeError, ValueError, AttributeError):
-        raise InputError(f"{run.path(METRICS)}: damaged; delete it and {REMEDY}") from None
 
 
 def _number(value: float | None, form: str = ".4f") -> str:
@@ -138,7 +131,8 @@ def _others(report: dict) -> list[tuple[str, str, str]]:
     for name, scores in report["others"].items():
         found = report["intervals_95"][f"mean column-wise AUC minus {name}"]
         difference = _number(found["estimate"], "+.4f") + _within(found, "+.4f")
-        told = f"{short_name(name)}{LINEAR_MODELS.get(name, '')}"
+        what = LINEAR_NAMES.get(name)
+        told = f"{short_name(name)}: {what}" if what else short_name(name)
         rows.append((told, _number(scores["mean_columnwise_auc"]), difference))
     return rows
 
@@ -151,7 +145,7 @@ def _cautions(run: Run, report: dict) -> list[str]:
         if low is None or low <= 0:
             told.append(f"This run was not shown to rank better than {short_name(name)}.")
     told += _rare_labels(run, report.get("auc_intervals_95", {}).get("validation", {}))
-    return [*told, *run.tables.notes, *run.translations.notes, *audit.summary(run.folder)]
+    return [*told, *run.tables.notes, *run.translations.notes, *audit.findings(run.folder)]
 
 
 def _rare_labels(run: Run, intervals: dict[str, list[float | None]]) -> list[str]:
@@ -180,7 +174,7 @@ def _figures(folder: Path) -> list[ShownFigure]:
     return shown
 
 
-def _facts(run: Run, report: dict) -> dict[str, str]:
+def _facts(run: Run) -> dict[str, str]:
     """Return what the run was made from, and what it took."""
     recipe = run.recipe
     comments = f"{len(run.tables.train_ids):,} training and {len(run.tables.test_ids):,} test"
@@ -194,11 +188,11 @@ def _facts(run: Run, report: dict) -> dict[str, str]:
         size = f"{recipe.max_length:,} tokens, epochs: {recipe.epochs}"
         facts["Model"] = f"{recipe.checkpoint}, {size} (recipe {recipe.name})"
     facts["Folds"] = str(recipe.folds)
-    reports = [files.read_json(folder / METRICS, REMEDY) for folder in _there(run.member_folders)]
-    costs = [each["cost"]["model_seconds"] for each in reports or [report] if "cost" in each]
-    machine = run.machine.get("device", "an unknown machine")
-    took = f"{format_seconds(sum(costs))} to train and score, on {machine}"
-    return facts | ({"Time": took} if costs else {})
+    if folders := _there(run.member_folders if run.members else [run.folder]):
+        machine = run.machine.get("device", "an unknown machine")
+        seconds = format_seconds(cost_of(folders)["seconds"])
+        facts["Time"] = f"{seconds} to train and score, on {machine}"
+    return facts
 
 
 def _there(folders: list[Path]) -> list[Path]:

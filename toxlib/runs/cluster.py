@@ -162,10 +162,10 @@ def _start(ray: ModuleType) -> None:
         # The address "local" never connects to a cluster that somebody else runs on this machine.
         with _silent():
             ray.init(ON_THIS_MACHINE, **how)
-    except Exception:  # Ray raises no narrower class
+    except Exception as error:  # Ray raises no narrower class
         ray.shutdown()
         again = f"trying again, for {PATIENCE} seconds at most"
-        print(f"Ray has not started in 30 seconds; {again}.", file=sys.stderr)
+        print(f"Ray has not started ({show(error)}); {again}.", file=sys.stderr)
         _start_patiently(ray, how)
 
 

@@ -124,7 +124,7 @@ def run_fold(
             while some := process.stdout.read1():
                 sys.stderr.write(decoder.decode(some))
         if process.returncode:
-            raise _error_of(f"{folder}, fold {fold}", error, log)
+            raise _error_of(f"{folder}, fold {fold}", error, log, process.returncode)
 
 
 @contextmanager
@@ -144,15 +144,18 @@ def _started(
             process.stdin.close()
 
 
-def _error_of(what: str, error: Path, log: Path) -> Exception:
-    """Return the error that ended a fold's processes; without one, they were killed.
+def _error_of(what: str, error: Path, log: Path, status: int) -> Exception:
+    """Return the error that ended a fold's processes.
 
     If one of several was killed, torchrun says so in its log, and the others raise errors because
-    they have lost the connection to it.
+    they have lost the connection to it. Without an error, a process was killed, or did not start.
     """
-    killed = re.search(r"exitcode *: -(6|7|9|11)\b", log.read_text(errors="replace"))
-    if killed or not error.exists():
+    said = log.read_text(errors="replace").strip()
+    if status < 0 or re.search(r"exitcode *: -(6|7|9|11)\b", said):
         return InputError(f"{what}: {KILLED}; {GO_ON}")
+    if not error.exists():
+        last = said.rpartition("\n")[2]
+        return RuntimeError(f"{what}: its process ended with status {status}: {last}")
     content = files.read_json(error, "")
     if content["is_input_error"]:
         return InputError(content["line"])
@@ -182,17 +185,20 @@ def _train_by_ray(run: Run, folds: list[int]) -> None:
         task = ray.remote(**resources, scheduling_strategy="SPREAD")(run_fold)
         how = processes, threads, together
         running = {task.remote(str(run.folder), fold, *how): fold for fold in folds}
-        with progress(total=len(folds), description="Train folds", unit="fold") as bar:
-            while running:
-                (done,), _ = ray.wait(list(running))
-                fold = running.pop(done)
-                try:
+        try:
+            with progress(total=len(folds), description="Train folds", unit="fold") as bar:
+                while running:
+                    (done,), _ = ray.wait(list(running))
+                    fold = running.pop(done)
                     ray.get(done)
-                except ray.exceptions.RayTaskError as error:
-                    raise error.cause from None
-                except ray.exceptions.RayError:
-                    raise InputError(f"{run.folder}, fold {fold}: {KILLED}; {GO_ON}") from None
-                bar.update()
+                    bar.update()
+        except ray.exceptions.RayTaskError as error:
+            raise error.cause from None
+        except ray.exceptions.RayError:
+            raise InputError(f"{run.folder}, fold {fold}: {KILLED}; {GO_ON}") from None
+        finally:
+            for task in running:  # if a fold has failed, the others would write on
+                ray.cancel(task)
 
 
 def _read_files(run: Run) -> list[Path]:

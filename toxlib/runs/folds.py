@@ -16,7 +16,7 @@ from pathlib import Path
 
 import numpy as np
 import pandas as pd
-from safetensors import SafetensorError
+from safetensors import SafetensorError, safe_open
 from safetensors.numpy import load_file, save_file
 
 from toxlib import files
@@ -153,7 +153,8 @@ def copy_linear(source: Path, target: Path) -> None:
     """Copy the linear models of a run folder to one with the same rows and folds, to save time."""
     for name in (LINEAR_FOLDER, *LINEAR):
         for folder in (*source.glob(name), *source.glob(f"fold-*/{name}")):
-            shutil.copytree(folder, target / folder.relative_to(source), dirs_exist_ok=True)
+            with files.new_folder(target / folder.relative_to(source)) as new:
+                shutil.copytree(folder, new, dirs_exist_ok=True)
 
 
 def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
@@ -174,6 +175,8 @@ def train_fold(run: Run, fold: int, side_by_side: int, threads: int) -> None:
             if process.is_main_process:
                 keep_model(run, fold, trained, side_by_side)
             process.wait_for_everyone()
+            del trained
+            machine.free_memory()
         model, tokenizer = checkpoints.load_trained(run.fold_folder(fold) / "model")
         model = model.to(machine.default_device())
         how = prediction_values(run.training_recipe)
@@ -194,7 +197,7 @@ def _predict_fold(run: Run, fold: int, names: Sequence[str], predict: Callable) 
     main process writes. The predictions are written after the record's seconds, because they make
     the fold finished.
     """
-    start, process = time.perf_counter(), machine.this_process()
+    process = machine.this_process()
     kinds, shards = run.predictions().kinds(fold), _shards_path(run, fold, names)
     copies = OWN in names  # the linear models read originals only
     paths = {kind: _predict_shards(run, kind, fold, shards, predict, copies) for kind in kinds}
@@ -203,7 +206,8 @@ def _predict_fold(run: Run, fold: int, names: Sequence[str], predict: Callable) 
         return
     for name in names:
         record = run.predictions(name).record(fold)
-        record["cost"]["prediction_seconds"] = time.perf_counter() - start
+        seconds = sum(_seconds(path) for of_kind in paths.values() for path in of_kind)
+        record["cost"]["prediction_seconds"] = seconds / process.num_processes
         files.write_json(run.predictions(name).done_path(fold), record)
         for kind in kinds:
             scores = np.concatenate([load_file(path)[name] for path in paths[kind]])
@@ -225,10 +229,12 @@ def _predict_shards(
     paths = [folder / f"{kind}-{start}-{rows}.safetensors" for start in starts]
     for number, (path, start) in enumerate(zip(paths, starts, strict=True)):
         if number % process.num_processes == process.process_index and not _is_whole(path):
+            began = time.perf_counter()
             parts = _predict(predict, versions, comments[start : start + rows], copies)
             parts = {name: np.ascontiguousarray(part) for name, part in parts.items()}
+            took = {"seconds": str(time.perf_counter() - began)}
             with files.replacing(path) as temporary:
-                save_file(parts, temporary)
+                save_file(parts, temporary, took)
     return paths
 
 
@@ -248,6 +254,12 @@ def _is_whole(shard: Path) -> bool:
         return bool(load_file(shard))
     except (OSError, SafetensorError):
         return False
+
+
+def _seconds(shard: Path) -> float:
+    """Return what a shard took, perhaps in a process that was killed later."""
+    with safe_open(shard, "numpy") as opened:
+        return float((opened.metadata() or {}).get("seconds", 0))
 
 
 def _write_records(run: Run, fold: int, names: Sequence[str], record: dict) -> None:

@@ -8,10 +8,8 @@ from pathlib import Path
 
 from toxlib import files
 from toxlib.errors import InputError
+from toxlib.parameters import looks_like_a_path
 from toxlib.recipe_values import Recipe
-from toxlib.training import checkpoints, precision
-from toxlib.training.machine import describe_machine
-from toxlib.training.model_files import looks_like_a_path
 
 CARD = "README.md"
 """The model card of a run folder or a model folder; see `toxlib.sharing.card`."""
@@ -32,6 +30,10 @@ def versions_and_machine(recipe: Recipe, trains: bool) -> dict[str, dict]:
 
     For a run that `trains`, the precision is chosen here and recorded with the measured rates.
     """
+    # They import torch, which takes seconds and is not needed where a record is only read.
+    from toxlib.training import checkpoints, precision
+    from toxlib.training.machine import describe_machine
+
     versions = {name: importlib.metadata.version(name) for name in VERSIONED}
     machine = describe_machine()
     if trains:

@@ -60,7 +60,9 @@ class Run:
         So a run that goes on elsewhere keeps its precision, even where another one is faster.
         """
         # A run from before the choice was recorded has the recipe's own precision.
-        return change(self.recipe, {"precision": self.machine.get("precision", "auto")})
+        return change(
+            self.recipe, {"precision": self.machine.get("precision", self.recipe.precision)}
+        )
 
     @property
     def machine(self) -> dict[str, object]:

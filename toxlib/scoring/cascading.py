@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import expit
 
 from toxlib.errors import InputError, show, show_all
-from toxlib.evaluation.cascade import Cascade, CrossFitted, cross_fitted_cascade, lost_auc
+from toxlib.evaluation.cascade import Cascade, CrossFittedCascade, cross_fitted_cascade, lost_auc
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.evaluation.parts import Part, average, join
 from toxlib.runs.record import read_record
@@ -66,7 +66,9 @@ def _average_part(same: Sequence[Part]) -> Part:
     return replace(same[0], probabilities=held_out, fit_probabilities=to_fit)
 
 
-def _cost(labels: np.ndarray, own: np.ndarray, fitted: CrossFitted, most_lost: float) -> str:
+def _cost(
+    labels: np.ndarray, own: np.ndarray, fitted: CrossFittedCascade, most_lost: float
+) -> str:
     """Say what the cascade does to the held-out rows, (N, L), if it is chosen on other rows."""
     lost, auc = lost_auc(labels, own, fitted.probabilities), mean_columnwise_auc(labels, own)
     share, threshold = fitted.skipped.mean(), expit(fitted.final.threshold)

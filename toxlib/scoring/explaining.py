@@ -11,6 +11,7 @@ from toxlib.data.text import short_name
 from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.scoring.predictor import Scorer, load
+from toxlib.scoring.score_files import readable
 from toxlib.scoring.shards import tell
 
 Write = Callable[[Scorer, list[str], list[str], list[str]], None]
@@ -42,18 +43,23 @@ def explain_file(run: Path, path: Path, output: Path, labels: list[str]) -> None
     """
     files.check_output(output, path)
     scorer = load(run)
-    list(scorer.explain_labels([], labels))  # raises an InputError if a label is unknown
+    names = labels or scorer.label_names
+    scorer.check_explainable(names)
+    with readable(path) as copy:
+        _explain_file(scorer, copy, output, names)
+
+
+def _explain_file(scorer: Scorer, path: Path, output: Path, labels: list[str]) -> None:
     columns = scorer.recipe.id_column, scorer.recipe.text_column
     checked = check_comments(path, *columns)
     tell([checked])
     if output.suffix == ".html" and checked.rows > MOST_ON_PAGE:
         remedy = "write a .csv, or explain a part of the file"
         raise InputError(f"{path}: {checked.rows} rows, but a page shows {MOST_ON_PAGE}; {remedy}")
-    names = labels or scorer.label_names
     with files.writing(output) as file, progress(total=checked.rows, description="Explain") as bar:
         write = _page(file) if output.suffix == ".html" else _table(file)
         for ids, texts in _chunks(path, columns):
-            write(scorer, ids, texts, names)
+            write(scorer, ids, texts, labels)
             bar.update(len(ids))
 
 

@@ -169,15 +169,11 @@ class Scorer:
     ) -> Iterator[pd.DataFrame]:
         """Yield the same as `explain`, with a column of effects for each of the labels.
 
-        `labels` are label names; if empty, all labels.
+        `labels` are label names; if empty, all labels. InputErrors come with the first table.
         """
-        if unknown := [label for label in labels if label not in self.label_names]:
-            known = show_all(self.label_names)
-            raise InputError(f"unknown label {show(unknown[0])}: choose one of {known}")
-        if self.cascade is not None:
-            raise InputError("scores of a cascade cannot be explained; load the run without one")
-        _check_strings(texts)
         names = list(labels) or self.label_names
+        self.check_explainable(names)
+        _check_strings(texts)
         columns = [self.label_names.index(name) for name in names]
         models = next(iter(self._models.values()))
 
@@ -185,6 +181,14 @@ class Scorer:
             return self._scores(masked, tqdm(disable=True), explained=True).to_numpy()[:, columns]
 
         yield from occlusion.explain(texts, score, models.count_tokens(texts), names)
+
+    def check_explainable(self, labels: Sequence[str]) -> None:
+        """Raise an InputError if a label is unknown, or the run was loaded with a cascade."""
+        if unknown := [label for label in labels if label not in self.label_names]:
+            known = show_all(self.label_names)
+            raise InputError(f"unknown label {show(unknown[0])}: choose one of {known}")
+        if self.cascade is not None:
+            raise InputError("scores of a cascade cannot be explained; load the run without one")
 
     def predict_file(self, path: Path, output: Path, options: Options | None = None) -> None:
         """Score a file with texts piece by piece; write ids and scores in its order.
@@ -224,6 +228,12 @@ class Scorer:
         plain = self._scores(texts, tqdm(disable=True) if bar is None else bar)
         table = self.calibrate(plain) if options.calibrated else plain
         if options.decide:
+            taken = {f"{name}_decision" for name in self.label_names} & {*self.label_names}
+            if taken:
+                fault = (
+                    f"--decide: a label is called {show(min(taken))}, as the column of another is"
+                )
+                raise InputError(f"{fault}; leave out --decide")
             table = table.join(self._decisions(plain).astype("int8").add_suffix("_decision"))
         return table
 

@@ -15,6 +15,7 @@ from toxlib.errors import InputError
 from toxlib.progress import progress
 from toxlib.runs.lock import lock, unlock
 from toxlib.runs.record import read_record
+from toxlib.runs.run import DEFAULT_RECIPE, run_folder
 from toxlib.scoring.cascading import fit_cascade, tell_rate
 from toxlib.scoring.predictor import Scorer, digest, load
 from toxlib.scoring.shards import CLAIM, JOB, Job, Options, claim, tell, write_claim
@@ -45,7 +46,7 @@ def score_files(
         _score_to_folder(run, paths, output, options, engine, actors)
     else:
         files.check_output(output, paths[0])  # before the models are loaded
-        with _readable(paths[0]) as path:
+        with readable(paths[0]) as path:
             load(run, options.most_lost).predict_file(path, output, options)
 
 
@@ -59,7 +60,7 @@ def _check_folder(paths: list[Path], folder: Path) -> None:
 
 
 @contextmanager
-def _readable(path: Path) -> Iterator[Path]:
+def readable(path: Path) -> Iterator[Path]:
     """Yield a path that can be read twice: standard input is copied to the disk."""
     if path != STANDARD_INPUT:
         yield path
@@ -77,7 +78,7 @@ def _readable(path: Path) -> Iterator[Path]:
 def _score_to_folder(
     run: Path, paths: list[Path], output: Path, options: Options, engine: str, actors: int
 ) -> None:
-    folder, run = output.resolve(), run.resolve()
+    folder, run = output.resolve(), run_folder(run, DEFAULT_RECIPE)
     recipe = read_record(run)["recipe"]
     columns = recipe.id_column, recipe.text_column
     cascade = None if options.most_lost is None else fit_cascade(run, options.most_lost)

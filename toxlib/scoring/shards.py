@@ -27,12 +27,12 @@ from toxlib.evaluation.cascade import Cascade
 JOB = "_job"
 CLAIM, FAULTS = f"{JOB}/predictions.json", f"{JOB}/faults.txt"
 FILE_COLUMN = "input_file"
-OTHERS = {
+MISMATCHES = {
     "options": "with other options",
     "files": "of other files, or files that have changed since",
     "run": "by another run, or one that has changed since",
 }
-"""What a folder may belong to."""
+"""Entry of the claim → what the folder holds if that entry differs."""
 SHARD = re.compile(r"part-\d{5}-\d{12}")
 TOLD = 20  # faults that are told on stderr
 
@@ -127,14 +127,12 @@ def claim(job: Job, digest: str) -> list[Checked] | None:
         return None
     record = files.read_json(path, "choose another folder")
     now = _owner(job, digest)
-    for key, other in OTHERS.items():
+    for key, other in MISMATCHES.items():
         if record.get(key) != now[key]:
             fault = f"holds scores {other}"
             raise InputError(f"{job.folder}: {fault}; choose another folder, or delete it")
-    try:
+    with files.damage_told(path, f"delete the folder {show(job.folder)}"):
         return [Checked(**checked) for checked in record["checked"]]
-    except (KeyError, TypeError):
-        raise InputError(f"{path}: damaged; delete the folder {show(job.folder)}") from None
 
 
 def write_claim(job: Job, digest: str, rows: int) -> None:

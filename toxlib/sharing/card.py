@@ -17,24 +17,21 @@ from toxlib.progress import format_seconds
 from toxlib.recipe_values import BUNDLED_MINILM, FIELDS, Recipe, affects_training
 from toxlib.recipes import LICENCES, MINILM_ON_THE_HUB
 from toxlib.reports.audit import IDENTITY, read_identity
+from toxlib.reports.summary import FEW
 from toxlib.runs.lock import locked
 from toxlib.runs.record import CARD
 from toxlib.runs.run import DEFAULT_RECIPE, run_folder
 from toxlib.sharing.finished import AUC, F1, LOSS, Finished, read_finished
 from toxlib.sharing.markdown import code, codes, plain, table
-from toxlib.training.linear import LINEAR
+from toxlib.training.linear import LINEAR_NAMES
 
 TEMPLATE = Path(__file__).with_name("card.md")
 MOST_LABELS, MOST_SENTENCES = 20, 12
 VERSIONS = ("python", "torch", "transformers")
-FEW = 50
 """A label with fewer comments has an uncertain score."""
 METRICS = {AUC: ("roc_auc", "mean column-wise ROC AUC"), LOSS: ("log_loss", "log loss")}
 METRICS |= {F1: ("f1", "macro F1 at 0.5")}
 """What the metadata hold: name in metrics.json → the hub's name, and one to show."""
-LINEAR_NAMES = dict(
-    zip(LINEAR, ("logistic regression on tf-idf", "the same, scaled by naive Bayes"), strict=True)
-)
 
 
 def write_card(run_dir: Path) -> list[Path]:

@@ -3,19 +3,18 @@
 Nothing is computed here, and no model or data is loaded.
 """
 
-import contextlib
 import math
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
 import pandas as pd
 
 from toxlib import files
-from toxlib.errors import InputError
 from toxlib.evaluation.thresholds import JUDGED
 from toxlib.recipe_values import Recipe
 from toxlib.runs.blending import WEIGHTS_FILE
+from toxlib.runs.predictions import OWN, REMEDY
 from toxlib.runs.record import public_names, public_recipe, read_record
 from toxlib.scoring.predictor import CALIBRATION, FITTED_BY, THRESHOLDS
 
@@ -54,9 +53,9 @@ def read_finished(folder: Path) -> Finished:
         InputError: if a file is missing or damaged, or the folder is an exported one.
     """
     record = read_record(folder, with_data=True)
-    path, remedy = folder / METRICS, "run 03_train again, or 06_blend for a blend"
+    path, remedy = folder / METRICS, REMEDY
     metrics = files.read_json(path, remedy)
-    with damage_told(path, remedy):
+    with files.damage_told(path, remedy):
         own = metrics["validation"]
         names = public_names(metrics["others"] | record["members"])
         low, high = (
@@ -72,10 +71,22 @@ def read_finished(folder: Path) -> Finished:
     for kind, name in (("train", "split.csv"), ("test", "test_predictions.csv")):
         rows[kind] = _count_rows(folder / name, remedy)
     models, members = _read_members(folder, record, names)
-    recipe, labels = public_recipe(record["recipe"]), _read_labels(folder, aucs)
-    what = recipe, scores, note, others, labels, rows, models, members, seconds
-    with damage_told(folder / "run.json", "run 05_submission on this run again"):
-        return Finished(folder, record, *what, _read_grade(record.get("test_grade")))
+    with files.damage_told(folder / "run.json", "run 05_submission on this run again"):
+        grade = _read_grade(record.get("test_grade"))
+    return Finished(
+        folder=folder,
+        record=record,
+        recipe=public_recipe(record["recipe"]),
+        scores=scores,
+        note=note,
+        others=others,
+        labels=_read_labels(folder, aucs),
+        rows=rows,
+        models=models,
+        members=members,
+        seconds=seconds,
+        grade=grade,
+    )
 
 
 def _read_others(metrics: dict, names: dict[str, str]) -> pd.DataFrame:
@@ -95,12 +106,13 @@ def _read_labels(folder: Path, aucs: pd.DataFrame) -> pd.DataFrame:
     table = aucs
     for name, columns in ((THRESHOLDS, [*SPREAD, *JUDGED]), (CALIBRATION, CALIBRATED)):
         content = files.read_json(folder / name, FITTED_BY[name])
-        with damage_told(folder / name, FITTED_BY[name]):
+        with files.damage_told(folder / name, FITTED_BY[name]):
             rows = [[content[label].get(c) for c in columns] for label in aucs.index]
             found = pd.DataFrame(rows, aucs.index, columns)
             numbers = [column for column in columns if "interval" not in column]
             table = table.join(found.astype(dict.fromkeys(numbers, float)))
-            table[columns[0]].map(_finite)
+            if not np.isfinite(table[columns[0]]).all():
+                raise ValueError(columns[0])
     return table.sort_values("positives", ascending=False, kind="stable")
 
 
@@ -109,14 +121,14 @@ def _read_members(
 ) -> tuple[dict[str, Recipe], dict[str, tuple[str, float]]]:
     """Return the recipes of all encoders, and the members of a blend with their mean weights."""
     if not record["members"]:
-        return {"own": public_recipe(record["recipe"])}, {}
+        return {OWN: public_recipe(record["recipe"])}, {}
     path, remedy = folder / WEIGHTS_FILE, FITTED_BY[WEIGHTS_FILE]
     weights, models, members = files.read_json(path, remedy), {}, {}
     for member, source in record["members"].items():
-        with damage_told(path, remedy):
+        with files.damage_told(path, remedy):
             mean = sum(float(of_label[member]) for of_label in weights.values()) / len(weights)
         members[names[member]] = source["predictions"], mean
-        if source["predictions"] == "own":
+        if source["predictions"] == OWN:
             models[names[member]] = public_recipe(read_record(folder / source["run"])["recipe"])
     return models, members
 
@@ -130,29 +142,9 @@ def _read_grade(found: dict | None) -> dict[str, float]:
 
 
 def _count_rows(path: Path, remedy: str) -> int:
-    with damage_told(path, remedy):
+    with files.damage_told(path, remedy):
         return len(pd.read_csv(path, usecols=[0], dtype=str))
 
 
 def _number(value: float | None) -> float:
     return math.nan if value is None else float(value)
-
-
-def _finite(value: float) -> float:
-    if not math.isfinite(value):
-        raise ValueError(value)
-    return value
-
-
-@contextlib.contextmanager
-def damage_told(path: Path, remedy: str) -> Iterator[None]:
-    """Turn what goes wrong with the content of a file into an InputError of one line."""
-    try:
-        yield
-    except InputError:
-        raise
-    except FileNotFoundError:
-        raise InputError(f"{path}: no such file; {remedy}") from None
-    except (KeyError, TypeError, ValueError, AttributeError, ZeroDivisionError):
-        fault = "damaged, or not written by this version of toxlib"
-        raise InputError(f"{path}: {fault}; {remedy}") from None

@@ -31,9 +31,8 @@ from toxlib.runs.record import CARD, public_names, public_recipe, read_record
 from toxlib.runs.run import DEFAULT_RECIPE, fold_folders, run_folder
 from toxlib.scoring.predictor import CALIBRATION, FITTED_BY, THRESHOLDS
 from toxlib.sharing.card import make_card
-from toxlib.sharing.finished import damage_told
 from toxlib.training.linear import LINEAR, LinearModels
-from toxlib.training.model_files import check_folder, first_line
+from toxlib.training.model_files import check_model_folder, first_line
 
 SAFE_SUFFIXES = (".safetensors", ".json", ".txt", ".model", ".md")
 KEPT = ("is_sample", "data_sha256", "versions")
@@ -159,16 +158,16 @@ def _copy_members(folder: Path, members: dict, target: Path) -> None:
         _write_record(read_record(folder / run), {}, inside)
     path, names = folder / WEIGHTS_FILE, public_names(members)
     weights = files.read_json(path, FITTED_BY[WEIGHTS_FILE])
-    with damage_told(path, FITTED_BY[WEIGHTS_FILE]):
+    with files.damage_told(path, FITTED_BY[WEIGHTS_FILE]):
         public = {label: {names[m]: row[m] for m in names} for label, row in weights.items()}
     files.write_json(target / WEIGHTS_FILE, public)
 
 
 def _copy_models(run: Path, target: Path, with_linear: bool) -> None:
     """Copy each fold's encoder and, if wanted, its linear models."""
-    register_heads()  # so that `check_folder` knows their types
+    register_heads()  # so that `check_model_folder` knows their types
     for part in fold_folders(run, read_record(run)["recipe"]):
-        check_folder(part / "model", f"delete {part / 'model'} and run 03_train again")
+        check_model_folder(part / "model", f"delete {part / 'model'} and run 03_train again")
         if with_linear:
             LinearModels.load(part / LINEAR_FOLDER)  # an InputError if a file is damaged
         for name in ("model", LINEAR_FOLDER)[: 1 + with_linear]:

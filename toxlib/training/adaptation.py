@@ -7,14 +7,12 @@ The result is a checkpoint folder like any other: `checkpoint=FOLDER` fine-tunes
 """
 
 import dataclasses
-import gc
 import hashlib
 import json
 from collections.abc import Sequence
 from pathlib import Path
 
 import datasets
-import torch
 from filelock import FileLock
 from transformers import PreTrainedModel, PreTrainedTokenizerBase, set_seed
 
@@ -25,6 +23,7 @@ from toxlib.longformer.masked_lm import copy_to_global_attention
 from toxlib.recipe_values import BUNDLED_MINILM, Recipe
 from toxlib.training import checkpoints, hidden_words, resume
 from toxlib.training.finetune import run_training
+from toxlib.training.machine import free_memory
 
 RESULT = "adaptation.json"
 """In an adapted checkpoint's folder: what it follows from, and how well it predicts words."""
@@ -66,8 +65,7 @@ def adapt(recipe: Recipe, texts: Sequence[str], folder: Path) -> Path:
             work = resume.claim_work_folder(folder / f"{adapted.name}.work", source)
             _train(_training_recipe(recipe), texts, work, adapted, source)
             files.remove(work)
-            gc.collect()  # a Trainer refers to itself
-            torch.cuda.empty_cache()  # the folds may be trained by other processes
+            free_memory()
     return adapted
 
 

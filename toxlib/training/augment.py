@@ -133,9 +133,6 @@ def _block(folder: Path, texts: list[str], steps: list[Translator]) -> Path:
 
 
 def _is_whole(path: Path, count: int) -> bool:
-    try:
-        texts = files.read_json(path, "")["texts"]
-    except (InputError, KeyError):
-        return False
+    texts = (files.read_json_or_none(path) or {}).get("texts")
     is_list = isinstance(texts, list) and all(isinstance(text, str) for text in texts)
     return is_list and len(texts) == count

@@ -28,6 +28,7 @@ from toxlib.longformer.encoders import unpad_encoder
 from toxlib.longformer.lengthen import lengthen
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 from toxlib.longformer.positions import longest_sequence
+from toxlib.parameters import looks_like_a_path
 from toxlib.recipe_values import BUNDLED_MINILM, Recipe
 from toxlib.training import model_files
 
@@ -148,7 +149,7 @@ def load_trained(folder: Path) -> tuple[PreTrainedModel, PreTrainedTokenizerBase
         raise InputError(f"{folder}: no trained model here; run 03_train first")
     remedy = f"delete {folder} and run 03_train again"
     heads.register_heads()
-    model_files.check_folder(folder, remedy)
+    model_files.check_model_folder(folder, remedy)
     path, local = folder / "config.json", {"local_files_only": True, "trust_remote_code": False}
     try:
         config = AutoConfig.from_pretrained(folder, **local)
@@ -268,9 +269,9 @@ def local_or_hub_name(recipe: Recipe) -> str:
         return str(bundled_checkpoint())
     folder = Path(recipe.checkpoint).expanduser()
     if folder.is_dir():
-        model_files.check_folder(folder, COPY_FILE)
+        model_files.check_model_folder(folder, COPY_FILE)
         return str(folder)
-    if model_files.looks_like_a_path(recipe.checkpoint):
+    if looks_like_a_path(recipe.checkpoint):
         fault = "a file, not a folder" if folder.exists() else "no such folder"
         raise InputError(
             f"checkpoint {recipe.checkpoint!r} could not be loaded: {fault}; "

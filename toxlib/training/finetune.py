@@ -1,5 +1,6 @@
 """Fine-tune a classifier by a recipe with transformers' Trainer."""
 
+import math
 import time
 from dataclasses import dataclass
 from pathlib import Path
@@ -206,16 +207,24 @@ def predict_seconds(trainer: MicroBatchTrainer) -> float:
     model.zero_grad(set_to_none=True)
     sampler = trainer.negatives_sampler
     trained = sampler.expected_sum(lengths) if sampler else lengths.sum()
-    evaluated = sum(trainer.eval_dataset["length"]) if trainer.eval_dataset else 0
+    evaluates = args.eval_strategy != "no"
+    evaluated = sum(trainer.eval_dataset["length"]) if evaluates else 0
     rate = min(seconds[1:]) / lengths[chosen].sum()
-    return float(rate * (trained + evaluated / 3) * args.num_train_epochs)
+    epochs = all_steps(trainer) / len(trainer.get_train_dataloader())
+    return float(rate * (trained + evaluated / 3) * epochs)
+
+
+def all_steps(trainer: MicroBatchTrainer) -> int:
+    """Return the optimiser steps of the whole training: `max_steps` if it is set."""
+    args = trainer.args
+    in_epochs = math.ceil(len(trainer.get_train_dataloader()) * args.num_train_epochs)
+    return args.max_steps if args.max_steps > 0 else in_epochs
 
 
 def _checkpoint_steps(trainer: MicroBatchTrainer, predicted_seconds: float) -> int:
     """Return the steps between two checkpoints: the recipe's, or those of some ten minutes."""
-    all_steps = len(trainer.get_train_dataloader()) * trainer.args.num_train_epochs
     share = 60 * resume.MINUTES / max(predicted_seconds, 1e-9)
-    return trainer.recipe.checkpoint_steps or max(1, round(share * all_steps))
+    return trainer.recipe.checkpoint_steps or max(1, round(share * all_steps(trainer)))
 
 
 def _validation_metrics(prediction: EvalPrediction) -> dict[str, float]:

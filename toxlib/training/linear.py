@@ -18,8 +18,11 @@ from toxlib.data.text import evenly_spaced
 from toxlib.errors import InputError
 from toxlib.progress import progress
 
-LINEAR = ("lr", "nb-lr")
-"""Logistic regression, and the same on features that are scaled by naive Bayes."""
+LINEAR_NAMES = {
+    "lr": "logistic regression on tf-idf",
+    "nb-lr": "the same, its features scaled by naive Bayes",
+}
+LINEAR = tuple(LINEAR_NAMES)
 MOST_ROWS = 200_000
 """The most comments to fit on. Counting the character sequences of one takes some 50 kB."""
 Tfidf = partial(TfidfVectorizer, sublinear_tf=True)

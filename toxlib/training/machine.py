@@ -1,6 +1,7 @@
 """What this machine is and can do: device, threads, memory, matrix-product rate."""
 
 import contextlib
+import gc
 import platform
 import re
 import time
@@ -67,6 +68,12 @@ def threads(count: int) -> Iterator[None]:
         yield
     finally:
         torch.set_num_threads(before)
+
+
+def free_memory() -> None:
+    """Free what a Trainer has held: it refers to itself, so `del` alone is not enough."""
+    gc.collect()
+    torch.cuda.empty_cache()  # the next model may be trained by another process
 
 
 def peak_memory_bytes() -> int:

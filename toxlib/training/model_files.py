@@ -5,7 +5,6 @@ files, and asks at a prompt whether to run a checkpoint's own code. Here each of
 InputError of one line that ends with what to do.
 """
 
-import re
 import zipfile
 from pathlib import Path
 
@@ -28,17 +27,7 @@ FEWEST_PIECES = 10
 """A tokenizer with fewer pieces beside its special tokens has no vocabulary of its own."""
 
 
-def looks_like_a_path(name: str) -> bool:
-    """Return whether a checkpoint is a local path rather than a name on the hub.
-
-    >>> looks_like_a_path("C:/bert"), looks_like_a_path("a/b/c"), looks_like_a_path("org/name")
-    (True, True, False)
-    """
-    is_marked = re.match(r"[/.~]|[A-Za-z]:", name) or "\\" in name or name.count("/") > 1
-    return bool(is_marked) or Path(name).exists()
-
-
-def check_folder(folder: Path, remedy: str) -> None:
+def check_model_folder(folder: Path, remedy: str) -> None:
     """Check configuration, weights and tokenizer files of a folder without loading the weights.
 
     Raises:
@@ -157,6 +146,7 @@ def _read_object(path: Path, remedy: str) -> dict:
     try:
         return files.read_json(path, "")
     except (InputError, OSError):
-        kinds = {path.is_dir(): "a folder, not a file", not path.exists(): "no such file"}
-        fault = kinds.get(True, "damaged, it is not a JSON object")
+        fault = "no such file"
+        if path.exists():
+            fault = "a folder, not a file" if path.is_dir() else "damaged, it is not a JSON object"
         raise InputError(f"{path}: {fault}; {remedy}") from None

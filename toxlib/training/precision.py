@@ -53,7 +53,7 @@ def rates(width: int) -> dict[str, float]:
     measure again. If it cannot be written, each process measures.
     """
     path, key = _path(), f"{device_name()}, torch {torch.__version__}, width {width}"
-    kept = _read(path)
+    kept = files.read_json_or_none(path) or {}
     if _is_whole(kept.get(key)):
         return kept[key]
     measured = measure_rates(width)
@@ -114,13 +114,6 @@ def _candidates() -> list[str]:
 def _path() -> Path:
     cache = os.environ.get("XDG_CACHE_HOME") or f"{os.environ.get('HOME', '')}/.cache"
     return Path(cache, "toxlib", "precision.json")
-
-
-def _read(path: Path) -> dict:
-    try:
-        return files.read_json(path, "")
-    except (OSError, InputError):  # nothing is kept yet, or it is damaged
-        return {}
 
 
 def _is_whole(kept: object) -> bool:

@@ -77,7 +77,7 @@ def claim_work_folder(folder: Path, source: dict) -> Path:
     `source` is what the training follows from, such as recipe values and digests of the data.
     """
     path = folder / "source.json"
-    known = path.is_file() and _read_or_none(path) == files.as_json(source)
+    known = path.is_file() and files.read_json_or_none(path) == files.as_json(source)
     if not known:
         files.remove(folder)
         files.write_json(path, source)
@@ -102,7 +102,7 @@ def check_best_epoch(trainer: Trainer) -> None:
 
 def _read_whole(checkpoint: Path) -> dict | None:
     """Return the content of a checkpoint's `WHOLE`; None if the checkpoint is not whole."""
-    content = _read_or_none(checkpoint / WHOLE)
+    content = files.read_json_or_none(checkpoint / WHOLE)
     digests = (content or {}).get("files")
     if not isinstance(digests, dict) or not set(digests) >= NEEDED:
         return None
@@ -112,10 +112,3 @@ def _read_whole(checkpoint: Path) -> dict | None:
     if all(p.is_file() and files.sha256(p) == digests[name] for name, p in paths.items()):
         return content
     return None
-
-
-def _read_or_none(path: Path) -> dict | None:
-    try:
-        return files.read_json(path, "")
-    except (InputError, OSError):
-        return None

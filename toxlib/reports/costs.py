@@ -1,0 +1,28 @@
+"""What finished runs took."""
+
+from collections.abc import Sequence
+from pathlib import Path
+
+from toxlib import files
+
+REMEDY = "delete it and run 03_train again"
+
+
+def cost_of(folders: Sequence[Path]) -> dict[str, float]:
+    """Return the seconds that runs took, and their largest peak of memory in GB.
+
+    Give the folders of a blend's runs, or that of a single run. The linear models are counted
+    once: the runs of a blend share those of the first.
+
+    Raises:
+        InputError: if the metrics.json of a run is missing or damaged.
+    """
+    seconds, memory = [], []
+    for folder in folders:
+        path = folder / "metrics.json"
+        with files.damage_told(path, REMEDY):
+            cost = files.read_json(path, REMEDY)["cost"]
+            shared = float(cost["linear_seconds"]) if seconds else 0
+            seconds.append(float(cost["model_seconds"]) - shared)
+            memory.append(float(cost["peak_memory_gb"]))
+    return {"seconds": sum(seconds), "peak memory (GB)": max(memory)}
