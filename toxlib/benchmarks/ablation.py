@@ -62,8 +62,7 @@ CHANGES = {
     "pseudo-labels": (REFERENCE, f"teacher={REFERENCE}"),
     "adapted": (REFERENCE, "adapt_epochs=1"),
     "varied copies": (REFERENCE, "varied_copies=0.3"),
-    "clean spelling": (REFERENCE, "clean_spelling=true"),
-    "both": ("clean spelling", "varied_copies=0.3"),
+    "spelling as written": (REFERENCE, "clean_spelling=false"),
 }
 """Name of a change → the reference that it is compared with, and overrides of the reference."""
 
