@@ -11,8 +11,8 @@ import numpy as np
 from toxlib.data.examples import Examples
 from toxlib.data.text import evenly_spaced
 from toxlib.errors import InputError
-from toxlib.evaluation.weights import apply_weights
-from toxlib.runs.blending import blend_parts, members_of
+from toxlib.evaluation.weights import apply_weights, fit_weights
+from toxlib.runs.blending import members_of
 from toxlib.runs.run import Run, reopen
 
 
@@ -49,11 +49,13 @@ def pseudo_labelled(run: Run, fold: int) -> Examples:
         raise InputError(f"teacher={run.recipe.teacher}: {fault}; {remedy}")
     if teacher.members:
         members = members_of(teacher)
-        weights = blend_parts(teacher.validation_labels, members).per_part[fold]
+        parts = [member.parts()[fold] for member in members.values()]
+        to_fit = np.stack([part.fit_probabilities for part in parts])  # (M, m, L)
+        weights = fit_weights(parts[0].fit_labels, to_fit)
         scores = np.stack([member.test_of(fold) for member in members.values()])  # (M, N, L)
         scores = apply_weights(weights, scores)
     else:
         scores = teacher.predictions().test_of(fold)
-    rows, recipe = evenly_spaced(len(scores), run.recipe.pseudo_rows or len(scores)), run.recipe
-    weights = np.full(len(scores[rows]), recipe.pseudo_weight)
+    rows = evenly_spaced(len(scores), run.recipe.pseudo_rows or len(scores))
+    weights = np.full(len(scores[rows]), run.recipe.pseudo_weight)
     return Examples(run.test_texts[rows], scores[rows], run.tables.test_ids[rows], weights)
