@@ -5,7 +5,7 @@ from pathlib import Path
 
 from toxlib import files
 
-REMEDY = "delete it and run 03_train again"
+REMEDY = "run 03_train again"
 
 
 def cost_of(folders: Sequence[Path]) -> dict[str, float]:
@@ -20,7 +20,7 @@ def cost_of(folders: Sequence[Path]) -> dict[str, float]:
     seconds, memory = [], []
     for folder in folders:
         path = folder / "metrics.json"
-        with files.damage_told(path, REMEDY):
+        with files.damage_told(path, f"delete it and {REMEDY}"):
             cost = files.read_json(path, REMEDY)["cost"]
             shared = float(cost["linear_seconds"]) if seconds else 0
             seconds.append(float(cost["model_seconds"]) - shared)
