@@ -106,7 +106,7 @@ def test_all_processes_agree_on_what_the_training_cost(folders):
     costs = [load(folders[3], "bert", process)["cost"] for process in (0, 1)]
     assert costs[0]["predicted_seconds"] == costs[1]["predicted_seconds"]
     assert costs[0]["peak_memory_gb"] == costs[1]["peak_memory_gb"]
-    assert costs[0]["peak_memory_gb"] > 1.5 * load(folders[1], "bert")["cost"]["peak_memory_gb"]
+    assert costs[0]["peak_memory_gb"] > 0.9  # three processes, of which torch takes over 0.3 each
 
 
 if __name__ == "__main__":
