@@ -17,6 +17,7 @@ from toxlib.__main__ import main
 from toxlib.data import kaggle
 from toxlib.errors import InputError
 from toxlib.recipes import BLENDS, RECIPES
+from toxlib.reports import audit
 
 
 def test_the_run_folder_is_complete(executed):
@@ -78,9 +79,9 @@ def test_the_report_is_one_page_and_hostile_text_stays_text(executed):
     assert page.count("<h1") >= 5
 
 
-def test_from_executes_the_later_notebooks_only(executed, tmp_path, capsys):
+def test_from_executes_the_later_notebooks_only(audited, tmp_path, capsys):
     """The run folder alone is enough from 04 on: no recipe, no data, no overrides."""
-    folder = shutil.copytree(executed, tmp_path / "run")
+    folder = shutil.copytree(audited, tmp_path / "run")
     before = (folder / "03_train.ipynb").stat().st_mtime_ns
     made = {name: (folder / name).read_bytes() for name in ("thresholds.json", "submission.csv")}
     for name in made:
@@ -89,8 +90,19 @@ def test_from_executes_the_later_notebooks_only(executed, tmp_path, capsys):
     assert main([*arguments, "04"]) == 0
     assert {name: (folder / name).read_bytes() for name in made} == made
     assert (folder / "03_train.ipynb").stat().st_mtime_ns == before
+    assert "07 · Where it is wrong" in (folder / "report.html").read_text("utf-8")
     assert main([*arguments, "07"]) == 2
     assert "choose one of 01" in capsys.readouterr().err
+    assert main([*arguments, "04", "--data-dir", str(tmp_path)]) == 2
+    assert "this run was made from" in capsys.readouterr().err
+
+    # Thresholds for another precision put the audit out of date.
+    assert main([*arguments, "04", "--set", "wanted_precision=0.9"]) == 0
+    assert (folder / "thresholds.json").read_bytes() != made["thresholds.json"]
+    assert json.loads((folder / "run.json").read_text())["recipe"]["wanted_precision"] == 0.9
+    assert "Where it is wrong" not in (folder / "report.html").read_text("utf-8")
+    with pytest.raises(InputError, match=r"other thresholds than the run's; run `python -m toxl"):
+        audit.read_identity(folder)
 
 
 def test_a_folder_of_another_run_is_refused(
@@ -104,21 +116,6 @@ def test_a_folder_of_another_run_is_refused(
     arguments = ["run", "--run-dir", str(executed), "--from", "04", "--set", "epochs=3"]
     assert main(arguments) == 2
     assert "(epochs=1 there, 3 here); these values affect training" in capsys.readouterr().err
-
-
-def test_a_finished_run_takes_thresholds_of_a_wanted_precision(executed, tmp_path):
-    folder = shutil.copytree(executed, tmp_path / "run")
-    arguments = ["run", "--run-dir", str(folder), "--from", "04"]
-    assert main([*arguments, "--set", "wanted_precision=0.9"]) == 0
-    before, after = (
-        [
-            entry["threshold"]
-            for entry in json.loads((path / "thresholds.json").read_text()).values()
-        ]
-        for path in (executed, folder)
-    )
-    assert before != after
-    assert json.loads((folder / "run.json").read_text())["recipe"]["wanted_precision"] == 0.9
 
 
 def test_a_file_where_a_folder_belongs_and_the_reverse(executed, hostile_dir, tmp_path, capsys):
@@ -252,7 +249,9 @@ def test_another_blend_in_the_same_folder_is_refused(executed_blend, executed, c
     assert "run it with folds=5" in capsys.readouterr().err
 
 
-@pytest.mark.parametrize("tool", ["papermill", "jupyter execute"])
+@pytest.mark.parametrize(
+    "tool", ["papermill", pytest.param("jupyter execute", marks=pytest.mark.slow)]
+)
 def test_a_notebook_alone_says_what_to_run_first(tool, tmp_path):
     """From another working directory; `jupyter execute` takes the parameters as they stand."""
     path = files.REPOSITORY / "notebooks" / "04_thresholds.ipynb"

@@ -1,7 +1,6 @@
 """The audit of finished runs: what 07 leaves in the run folder, and when it is out of date."""
 
 import json
-import shutil
 
 import nbformat
 import numpy as np
@@ -59,19 +58,6 @@ def test_the_report_begins_with_what_was_found(audited):
     told = page.index(first.replace("'", "&#39;"))
     assert summary < told < page.index("07 · Where it is wrong")
     assert "07_audit" in json.loads((audited / "run.json").read_text())["seconds"]
-
-
-def test_other_thresholds_put_the_audit_out_of_date(audited, tmp_path):
-    folder = shutil.copytree(audited, tmp_path / "run")
-    arguments = ["run", "--run-dir", str(folder), "--from", "04"]
-    assert main(arguments) == 0  # the same thresholds
-    assert "07 · Where it is wrong" in (folder / "report.html").read_text("utf-8")
-    assert main([*arguments, "--set", "wanted_precision=0.9"]) == 0
-    assert "Where it is wrong" not in (folder / "report.html").read_text("utf-8")
-    with pytest.raises(
-        InputError, match=r"other thresholds than the run's; run `python -m toxlib audit"
-    ):
-        audit.read_identity(folder)
 
 
 @pytest.mark.parametrize(
