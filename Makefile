@@ -13,7 +13,7 @@ run: .venv/current  ## set up, then recipe quick on data/ if it holds Kaggle's f
 
 test: .venv/cluster .venv/export .venv/sentencepiece .venv/audit .venv/serve  ## set up, then style checks and all tests but the slow ones
 	$(BIN)/ruff check . && $(BIN)/ruff format --check .
-	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadgroup --no-loadscope-reorder $(TESTS)
+	HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder $(TESTS)
 
 test-all:  ## the same with the slow tests: Ray, kills, many labels, real rows
 	$(MAKE) test TESTS="-m ''"

@@ -34,6 +34,7 @@ from transformers import (
     RobertaModel,
     logging,
 )
+from xdist.scheduler import LoadFileScheduling
 
 from toxlib.__main__ import main
 from toxlib.data.sample import write_sample
@@ -55,31 +56,33 @@ HOSTILE_LABELS = {
 }
 MODERNBERT_IDS = dict.fromkeys(("bos_token_id", "eos_token_id", "cls_token_id", "sep_token_id"), 1)
 """ModernBERT's own ids lie outside the tiny vocabulary."""
-EXECUTED = {"executed", "executed_blend"}
-"""The fixtures that execute notebooks, for minutes."""
+NOTEBOOK_FILES = {
+    *("test_pipeline.py", "test_audit.py", "test_report.py", "test_summary.py", "test_damage.py"),
+}
+"""The files with tests of `executed` and `executed_blend`, which execute notebooks for minutes."""
 TONES = (("thank you", 0), ("the note", 0), ("you idiot", 1), ("stupid", 1))
 """Ends of sentences that name a group, and whether they insult."""
 logging.set_verbosity_error()
 
 
-@pytest.hookimpl(tryfirst=True)  # before xdist reads the groups
+class NotebooksTogether(LoadFileScheduling):
+    """Run a file in one process, and all files that need executed notebooks in the same one."""
+
+    def _split_scope(self, nodeid: str) -> str:
+        file = super()._split_scope(nodeid)
+        return "notebooks" if Path(file).name in NOTEBOOK_FILES else file
+
+
+def pytest_xdist_make_scheduler(config, log):
+    return NotebooksTogether(config, log)
+
+
 def pytest_collection_modifyitems(items):
-    """Mark tests that use the real rows, and say which files run in the same process.
-
-    Notebooks are executed once, because all files that need them form a group. It starts first,
-    because it takes longest. Every other file is a group of its own.
-    """
-    executed = {item.path for item in items if EXECUTED & set(_fixtures(item))}
+    """Mark tests that use the real rows, and let the files that take longest begin."""
     for item in items:
-        if "real_rows" in _fixtures(item):
+        if "real_rows" in getattr(item, "fixturenames", ()):
             item.add_marker(pytest.mark.real_rows)
-        group = "notebooks" if item.path in executed else item.path.stem
-        item.add_marker(pytest.mark.xdist_group(group))
-    items.sort(key=lambda item: item.path not in executed)
-
-
-def _fixtures(item: pytest.Item) -> list[str]:
-    return getattr(item, "fixturenames", [])
+    items.sort(key=lambda item: item.path.name not in NOTEBOOK_FILES)
 
 
 @pytest.fixture(scope="session")
