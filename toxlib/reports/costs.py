@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from toxlib import files
+from toxlib.runs.predictions import REMEDY
 
-REMEDY = "run 03_train again"
+METRICS = "metrics.json"
 
 
 def cost_of(folders: Sequence[Path]) -> dict[str, float]:
@@ -19,7 +20,7 @@ def cost_of(folders: Sequence[Path]) -> dict[str, float]:
     """
     seconds, memory = [], []
     for folder in folders:
-        path = folder / "metrics.json"
+        path = folder / METRICS
         with files.damage_told(path, f"delete it and {REMEDY}"):
             cost = files.read_json(path, REMEDY)["cost"]
             shared = float(cost["linear_seconds"]) if seconds else 0

@@ -19,13 +19,12 @@ from toxlib.progress import format_seconds
 from toxlib.recipe_values import Recipe
 from toxlib.recipes import BLENDS, RECIPES
 from toxlib.reports import audit
-from toxlib.reports.costs import cost_of
+from toxlib.reports.costs import METRICS, cost_of
 from toxlib.runs.predictions import REMEDY
 from toxlib.runs.record import read_record
 from toxlib.runs.run import Run
 from toxlib.training.linear import LINEAR_NAMES
 
-METRICS = "metrics.json"
 FEW = 50
 """Positive validation comments below which the AUC of a label is uncertain."""
 MOST_NAMED = 5

@@ -60,9 +60,8 @@ class Run:
         So a run that goes on elsewhere keeps its precision, even where another one is faster.
         """
         # A run from before the choice was recorded has the recipe's own precision.
-        return change(
-            self.recipe, {"precision": self.machine.get("precision", self.recipe.precision)}
-        )
+        chosen = self.machine.get("precision", self.recipe.precision)
+        return change(self.recipe, {"precision": chosen})
 
     @property
     def machine(self) -> dict[str, object]:

@@ -13,12 +13,13 @@ import pandas as pd
 from toxlib import files
 from toxlib.evaluation.thresholds import JUDGED
 from toxlib.recipe_values import Recipe
+from toxlib.reports.costs import METRICS
 from toxlib.runs.blending import WEIGHTS_FILE
 from toxlib.runs.predictions import OWN, REMEDY
 from toxlib.runs.record import public_names, public_recipe, read_record
 from toxlib.scoring.predictor import CALIBRATION, FITTED_BY, THRESHOLDS
 
-METRICS, AUC, LOSS, F1 = "metrics.json", "mean_columnwise_auc", "log_loss", "f1_macro_at_0.5"
+AUC, LOSS, F1 = "mean_columnwise_auc", "log_loss", "f1_macro_at_0.5"
 SPREAD = ["threshold", "lowest", "highest", "positives"]
 CALIBRATED = ["slope", "intercept", "Brier before", "Brier after", "ECE before", "ECE after"]
 OTHER_RESULTS = {
