@@ -73,6 +73,7 @@ class NotebooksTogether(LoadFileScheduling):
         return "notebooks" if Path(file).name in NOTEBOOK_FILES else file
 
 
+@pytest.hookimpl(optionalhook=True)  # without pytest-xdist, there is no such hook
 def pytest_xdist_make_scheduler(config, log):
     return NotebooksTogether(config, log)
 

@@ -11,6 +11,20 @@ from toxlib.training.linear import LINEAR
 
 def finish_run(folder: Path, data_dir: Path, overrides: list[str], recipe: str = "quick") -> Path:
     """Do what 03, 04 and 05 do."""
+    write_04_and_05(train_run(folder, data_dir, overrides, recipe))
+    return folder
+
+
+def finish_blend(folder: Path, runs: list[Path]) -> Path:
+    """Do what 06, 04 and 05 do."""
+    write_04_and_05(blend_runs(folder, runs))
+    return folder
+
+
+def train_run(
+    folder: Path, data_dir: Path, overrides: list[str], recipe: str = "quick"
+) -> toxlib.Run:
+    """Do what 03 does."""
     run = toxlib.open_run(recipe, str(data_dir), str(folder), overrides)
     run.claim()
     records, linear_records = engines.train_folds(run), folds.fit_linear_folds(run)
@@ -20,23 +34,26 @@ def finish_run(folder: Path, data_dir: Path, overrides: list[str], recipe: str =
     cost = {"cost": folds.total_cost(records, linear_records)}
     files.write_json(run.path("metrics.json"), report | cost)
     run.release()
-    write_04_and_05(run)
-    return folder
+    return run
 
 
-def finish_blend(folder: Path, runs: list[Path]) -> Path:
-    """Do what 06, 04 and 05 do."""
+def blend_runs(folder: Path, runs: list[Path]) -> toxlib.Run:
+    """Do what 06 does."""
     run, members = blending.open_blend([str(path) for path in runs], str(folder))
     blended = blending.blend_parts(run.validation_labels, members)
     blending.write_blend(run, members, blended)
     files.write_json(run.path("metrics.json"), blending.blend_report(run, members, blended))
     run.release()
-    write_04_and_05(run)
-    return folder
+    return run
 
 
 def write_04_and_05(run: toxlib.Run) -> None:
-    """Write calibration.json, thresholds.json, the submission and its grade if there is one."""
+    write_04(run)
+    write_05(run)
+
+
+def write_04(run: toxlib.Run) -> None:
+    """Write calibration.json and thresholds.json."""
     labels, own = run.validation_labels, run.predictions()
     scores, parts, names = own.validation(), own.parts(), run.label_names
     report = calibration.calibration_report(labels, parts, names)
@@ -45,7 +62,11 @@ def write_04_and_05(run: toxlib.Run) -> None:
     fitted = thresholds.cross_fitted_thresholds(labels, parts, run.recipe.wanted_precision)
     decisions = thresholds.threshold_report(labels, scores, fitted, names)
     files.write_json(run.path("thresholds.json"), thresholds.report_to_json(decisions))
-    tables, test = run.tables, own.test()
+
+
+def write_05(run: toxlib.Run) -> None:
+    """Write the submission, and its grade if there are test labels."""
+    tables, test = run.tables, run.predictions().test()
     path = run.path("submission.csv")
     submission.write_submission(path, tables.test_ids, test, tables.sample_submission)
     if tables.test_labels is not None:

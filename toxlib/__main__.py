@@ -17,8 +17,8 @@ def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit status.
 
     It is 0; 2 for a mistake of the user or a refusal of the operating system; 1 if a notebook
-    fails; 130 after Ctrl-C, 141 if the reader of our output ends
-    early, as `head` does, and 143 after SIGTERM.
+    fails; 130 after Ctrl-C; 141 if the reader of our output ends early, as `head` does; and 143
+    after SIGTERM.
     """
     arguments = make_parser(vars(sys.modules[__name__])).parse_args(argv)
     if threading.current_thread() is threading.main_thread():
@@ -260,7 +260,8 @@ def ablate(arguments: argparse.Namespace) -> None:
 
     where = arguments.data_dir, arguments.output
     if arguments.curve:
-        run_ablation(*where, learning_curve, jobs=arguments.jobs)
+        how = {"jobs": arguments.jobs, "max_length": arguments.max_length}
+        run_ablation(*where, learning_curve, **how)
     else:
         how = {"only": arguments.only, "seeds": arguments.seeds, "jobs": arguments.jobs}
         setting = Setting(arguments.blocks, arguments.max_length)

@@ -129,7 +129,7 @@ def make_parser(commands: Mapping[str, Callable]) -> argparse.ArgumentParser:
     added = add("ablate", "measure what each recipe value adds (hours)", "data", "output")
     help = "train these changes only, and what they are compared with"
     added.add_argument("--only", nargs="+", metavar="CHANGE", default=(), help=help)
-    help = "instead, the scores by number of training comments"
+    help = "instead, the scores by number of training comments, with one seed"
     added.add_argument("--curve", action="store_true", help=help)
     added.add_argument("--seeds", type=_positive, default=3, help="seeds per change (default: 3)")
     added.add_argument("--jobs", type=_positive, default=1, help="trainings at the same time")

@@ -65,9 +65,8 @@ def run_pipeline(
     notebooks = NOTEBOOKS[numbers.index(start) :]
     if notebooks[0] in REOPENING:
         folder = run_folder(run_dir, recipe)
-        before = Path(
-            read_record(folder, with_data=True)["data_dir"]
-        )  # an InputError if there is no run
+        record = read_record(folder, with_data=True)  # an InputError if there is no run
+        before = Path(record["data_dir"])
         if data_dir and Path(data_dir).expanduser().resolve() != before.resolve():
             fault = f"this run was made from {before}, and only 01 to 03 read other data"
             raise InputError(f"--data-dir {data_dir}: {fault}; leave it out")

@@ -43,6 +43,11 @@ class Recipe:
         "truncate: longer comments are cut. windows: they are read in windows of max_length "
         "tokens, each of which shares a quarter with the next; a label's largest score counts.",
     )
+    clean_spelling: bool = _value(
+        False,
+        "Undo spellings such as i.d.i.o.t, 1d10t and stuuupid, in training and in prediction; see "
+        "`toxlib.data.spelling`.",
+    )
     attention_window: int = _value(512, "Tokens in a Longformer's attention window.", ge=2)
     lengthen_to: int = _value(
         0, "Make the encoder a Longformer that reads this many tokens; 0 leaves it as it is.", ge=0
@@ -65,6 +70,13 @@ class Recipe:
         "Share of the comments without any label that an epoch reads, drawn anew in each epoch. "
         "Their losses are weighted up for those left out, so that probabilities stay right.",
         gt=0,
+        le=1,
+    )
+    varied_copies: float = _value(
+        0.0,
+        "Share of the training comments of which the encoder reads a second copy, in which some "
+        "words are spelled in such ways or with stars.",
+        ge=0,
         le=1,
     )
     teacher: str = _value(
@@ -133,18 +145,6 @@ class Recipe:
     )
     mask_comments: bool = _value(True, "Mask comments in notebooks.", changeable=True)
     id_column: str = _value("id", "The name of the id column in the data.")
-    clean_spelling: bool = _value(
-        False,
-        "Undo spellings such as i.d.i.o.t, 1d10t and stuuupid, in training and in prediction; see "
-        "`toxlib.data.spelling`.",
-    )
-    varied_copies: float = _value(
-        0.0,
-        "Share of the training comments of which the encoder reads a second copy, in which some "
-        "words are spelled in such ways or with stars.",
-        ge=0,
-        le=1,
-    )
     text_column: str = _value("comment_text", "The name of the text column in the data.")
     label_columns: str = _value("", "The label columns, such as a,b; empty: all further columns.")
     translations: str = _value(

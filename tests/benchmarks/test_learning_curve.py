@@ -15,11 +15,11 @@ def test_a_power_law_is_continued():
 def test_all_models_are_scored_at_each_size(small_dir, checkpoints, tmp_path, monkeypatch):
     values = f"checkpoint={checkpoints['bert']} epochs=1"
     monkeypatch.setitem(RECIPES, "minilm", get_recipe("minilm", values))
-    monkeypatch.setattr(learning_curve, "SIZES", (2, 8))
+    monkeypatch.setattr(learning_curve, "SIZES", (2, 11))
     table = learning_curve.learning_curve(small_dir, tmp_path)
     assert list(table) == ["lr", "nb-lr", "minilm", "blend"]
     rows = ablation.read_rows(small_dir)
-    sizes = [len(rows.training(blocks)[0]) for blocks in (2, 8)]
+    sizes = [len(rows.training(blocks)[0]) for blocks in (2, 11)]
     assert list(table.index) == [*sizes, learning_curve.KAGGLE]
     assert table["lr"].nunique() > 1
     assert table.to_numpy().max() <= 1

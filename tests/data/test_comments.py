@@ -115,6 +115,13 @@ def test_a_truncated_parquet_file(tmp_path):
             check_comments(path, *COLUMNS)
 
 
+def test_a_parquet_column_that_appears_twice(tmp_path):
+    table = pa.Table.from_arrays([pa.array(TEXTS)] * 3, ["id", "comment_text", "comment_text"])
+    parquet.write_table(table, tmp_path / "file")
+    with pytest.raises(InputError, match="column 'comment_text' appears twice; remove one"):
+        check_comments(tmp_path / "file", *COLUMNS)
+
+
 def test_repeated_ids_are_not_looked_for_on_request(tmp_path):
     path = tmp_path / "file.csv"
     path.write_text("id,comment_text\na,x\na,y\n")

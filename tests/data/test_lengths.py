@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from transformers import BertConfig, LongformerConfig
+from transformers import BertConfig, LongformerConfig, ModernBertConfig
 
 from toxlib.data.lengths import LENGTHS, epoch_hours, recommend, truncation_table
 
@@ -51,3 +51,13 @@ def test_cost_grows_with_length_and_speed():
     local = epoch_hours(lengths, [1024], LongformerConfig(attention_window=128), 1e9)[0]
     exact = 3 * (1100 * 2 * weights + 4 * 12 * 768 * (1000 * 129 + 100**2)) / 1e9 / 3600
     assert local == pytest.approx(exact)
+
+
+def test_the_cost_of_modernbert_counts_its_gate_and_its_local_layers():
+    """A token of a local layer attends to 64 tokens on each side, one of a global layer to all."""
+    config = ModernBertConfig(num_hidden_layers=3, local_attention=128)
+    assert config.layer_types == ["full_attention", "sliding_attention", "sliding_attention"]
+    weights = 3 * (4 * 768**2 + 3 * 768 * 1152)
+    attention = 4 * 768 * (1000 * (1000 + 129 + 129) + 100 * 3 * 100)
+    exact = 3 * (1100 * 2 * weights + attention) / 1e9 / 3600
+    assert epoch_hours(np.array([1000, 100]), [1024], config, 1e9)[0] == pytest.approx(exact)

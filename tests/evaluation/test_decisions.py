@@ -73,3 +73,9 @@ def test_a_part_is_decided_by_thresholds_of_other_comments():
     said = np.concatenate([shifted[:100, 0] >= own[1], shifted[100:, 0] >= own[0]])
     rates = [said[labels[:, 0] == kind].mean() for kind in (1, 0)]
     assert fitted["cost"] == pytest.approx(Use(0.1).costs(*rates))
+
+
+def test_an_interval_holds_a_share_of_none_or_all():
+    table = consequences(LABELS, LABELS.astype(float), 0.5, Use(0.001))
+    assert table["value"][["precision", "recall", "false-positive rate"]].tolist() == [1, 1, 0]
+    assert ((table["low"] <= table["value"]) & (table["value"] <= table["high"])).all()

@@ -63,7 +63,8 @@ def test_intervals_are_those_of_drawn_templates(monkeypatch):
         rows = np.repeat(np.arange(len(templates)), counts[templates])
         rows = rows[insulting[rows] == 0]
         rates = pd.Series(scores[rows] >= 0).groupby(groups[rows]).mean()
-        by_hand.append((rates / rates.mean()).get("b", np.nan))
+        times = rates / rates.mean() if rates.mean() > 0 else rates + 1  # all are alike
+        by_hand.append(times.get("b", np.nan))
     low, high = pd.Series(by_hand).quantile([0.025, 0.975])
     assert table.loc["b", f"{TIMES} low"] == pytest.approx(low)
     assert table.loc["b", f"{TIMES} high"] == pytest.approx(high)
@@ -120,3 +121,20 @@ def test_a_margin_is_not_negative_exactly_if_a_label_is_given():
     found = margins(probabilities, thresholds)
     assert np.array_equal(found >= 0, (probabilities >= thresholds).any(axis=1))
     assert found[:3].tolist() == [0, 0, 0]
+
+
+def test_one_flagged_sentence_has_a_wide_interval():
+    """In every third resample or so it is not drawn, and then no group stands out."""
+    insulting, groups, templates = crossed()
+    scores = np.where(insulting == 1, 1.0, -1.0)
+    scores[(groups == "c") & (templates == 4)] = 1
+    row = identity_report(insulting, scores, groups, templates).loc["c"]
+    assert (row[f"{TIMES} low"], row[TIMES], row[f"{TIMES} high"]) == (1, 4, 4)
+
+
+def test_of_two_groups_it_is_said_that_none_can_stand_out():
+    groups, insulting = np.repeat(["a", "b"], 4), np.tile([0, 0, 0, 1], 2)
+    scores = np.where((groups == "a") | (insulting == 1), 1.0, -1.0)
+    table = identity_report(insulting, scores, groups, np.tile(np.arange(4), 2))
+    assert table[RATE].tolist() == [1, 0]
+    assert in_words(table)[-1].startswith("With two groups none can be over twice the mean")

@@ -3,6 +3,7 @@ import pandas as pd
 import pytest
 from sklearn.metrics import roc_auc_score
 
+from toxlib.data.sample import LABELS
 from toxlib.errors import InputError
 from toxlib.evaluation import submission
 
@@ -123,8 +124,12 @@ def test_columns_and_rows_may_have_any_order(files):
 
 
 def test_medal_lines_need_every_scored_row():
-    assert submission.medal(0.99, 1000) is None
-    assert submission.medal(float("nan"), 63_978) is None
-    assert "gold" in submission.medal(0.98740, 63_978)
-    assert "bronze" in submission.medal(0.98650, 63_978)
-    assert "below the median" in submission.medal(0.97, 63_978)
+    assert submission.medal(0.99, 1000, LABELS) is None
+    assert submission.medal(float("nan"), 63_978, LABELS) is None
+    assert "gold" in submission.medal(0.98740, 63_978, LABELS)
+    assert "bronze" in submission.medal(0.98650, 63_978, LABELS[::-1])
+    assert "below the median" in submission.medal(0.97, 63_978, LABELS)
+
+
+def test_medal_lines_are_those_of_the_six_labels():
+    assert submission.medal(0.99, 63_978, LABELS[:2]) is None

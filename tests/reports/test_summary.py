@@ -10,6 +10,7 @@ import pytest
 
 import toxlib
 from toxlib.data import kaggle
+from toxlib.data.sample import LABELS
 from toxlib.data.splits import HoldOut
 from toxlib.errors import InputError
 from toxlib.recipes import change, get_recipe
@@ -90,8 +91,8 @@ def _blend_of_another_folder(executed_blend):
 @pytest.mark.parametrize(
     ("names", "place", "expected"),
     [
-        (summary.JIGSAW, "at or above the gold line of 0.98740", ["is 0.97", "gold line"]),
-        (summary.JIGSAW, None, ["is 0.97", "No medal can be told"]),
+        (LABELS, "at or above the gold line of 0.98740", ["is 0.97", "gold line"]),
+        (LABELS, None, ["is 0.97", "No medal can be told"]),
         ({"bug", "praise"}, None, ["is 0.97"]),
     ],
 )
@@ -106,9 +107,7 @@ def test_a_medal_is_named_only_if_all_test_comments_are_graded(
     assert len(sentences) == len(expected)
     assert all(text in said for text, said in zip(expected, sentences, strict=True))
     tables.test_labels = None
-    assert ["No medal" in said for said in summary._about_test(run)] == [True] * (
-        names == summary.JIGSAW
-    )
+    assert ["No medal" in said for said in summary._about_test(run)] == [True] * (names == LABELS)
 
 
 def test_a_damaged_file_is_named(executed, tmp_path, capsys):

@@ -1,3 +1,4 @@
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -51,6 +52,17 @@ def test_gold_on_tiny_encoders_of_the_same_kinds(checkpoints, small_dir, tmp_pat
     reopened = toxlib.reopen(run.folder)
     assert reopened.member_folders == [Path(folder) for folder in folders]
     assert np.array_equal(reopened.predictions().parts()[0].rows, blended.parts[0].rows)
+
+
+def test_runs_of_other_labels_are_refused(small_dir, tmp_path):
+    (tmp_path / "data").mkdir()
+    for name in ("train.csv", "test.csv"):
+        shutil.copy(small_dir / name, tmp_path / "data")
+    for name in ("toxic,threat", "toxic,insult"):
+        overrides = f"folds=2 label_columns={name}"
+        toxlib.open_run("quick", tmp_path / "data", tmp_path / name, overrides).claim()
+    with pytest.raises(InputError, match=r"its labels are not those of .* same label_columns"):
+        blending.open_blend([tmp_path / "toxic,threat", tmp_path / "toxic,insult"])
 
 
 def test_runs_of_other_folds_or_of_one_are_refused(small_dir, tmp_path):

@@ -7,18 +7,16 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
+from made_runs import blend_runs, train_run, write_04, write_04_and_05, write_05
 
 import toxlib
 from toxlib import files, plots
 from toxlib.__main__ import main
 from toxlib.errors import InputError
-from toxlib.evaluation import intervals, submission, thresholds
-from toxlib.evaluation.calibration import Calibrator
 from toxlib.pipeline import BLEND_NOTEBOOKS, NOTEBOOKS
 from toxlib.reports import comparison
 from toxlib.reports.report import write_report
 from toxlib.reports.summary import summarise
-from toxlib.runs import blending, engines, folds
 from toxlib.training.linear import LINEAR
 
 
@@ -61,29 +59,21 @@ def score(folder: Path) -> None:
 
 
 def write(folder: Path) -> None:
-    """Write what 03 to 05 and the report write, and compare the run with itself."""
+    """Write what 04 and 05 write, and compare the run with itself."""
     run = toxlib.reopen(folder)
-    write_04(folder)
+    write_04_and_05(run)
     run.save_figure(plots.split_parts(run.split), "split")
-    write_05(folder)
-    write_report(folder, (*NOTEBOOKS, BLEND_NOTEBOOKS[0]), summarise(run))
     comparison.compare_runs([folder])
 
 
-def write_04(folder: Path) -> None:
-    run = toxlib.reopen(folder)
-    labels, scores = run.validation_labels, run.predictions().validation()
-    calibrator = Calibrator.fit(labels, scores).to_json(run.label_names)
-    files.write_json(run.path("calibration.json"), calibrator)
-    fitted = thresholds.cross_fitted_thresholds(labels, run.predictions().parts(), 0.0)
-    values = thresholds.thresholds_to_json(fitted, run.label_names)
-    files.write_json(run.path("thresholds.json"), values)
+def join(folder: Path) -> None:
+    """Write the report."""
+    write_report(folder, (*NOTEBOOKS, BLEND_NOTEBOOKS[0]), summarise(toxlib.reopen(folder)))
 
 
-def write_05(folder: Path) -> None:
-    run = toxlib.reopen(folder)
-    ids, scores, sample = run.tables.test_ids, run.predictions().test(), run.tables
-    submission.write_submission(run.path("submission.csv"), ids, scores, sample.sample_submission)
+def submit(folder: Path) -> None:
+    """Write the submission alone."""
+    write_05(toxlib.reopen(folder))
 
 
 def mend(folder: Path, message: str, again: Callable) -> None:
@@ -96,14 +86,7 @@ def mend(folder: Path, message: str, again: Callable) -> None:
     if "run 03_train" in message or "06_blend" in message:
         again(folder)
     elif "run 04_thresholds" in message:
-        write_04(folder)
-
-
-def _scores(run: toxlib.Run) -> dict:
-    """Return the scores that 03_train writes."""
-    others = {name: run.predictions(name).validation() for name in LINEAR}
-    scores = run.validation_labels, run.predictions().validation(), others, run.label_names
-    return intervals.evaluate_against(*scores, run.split.note)
+        write_04(toxlib.reopen(folder))
 
 
 def damaged_paths(folder: Path) -> list[str]:
@@ -137,9 +120,15 @@ def check(folder: Path, tmp_path: Path, damage: str, again: Callable) -> list[st
 
 def use_and_mend(folder: Path, name: str, again: Callable) -> tuple[list[str], str]:
     """Use a run whose file `name` is damaged, and follow the messages; return them and a fault."""
-    written = (".ipynb", ".html", ".lock", ".png", "submission.csv", "metrics.json")
-    is_written = name.endswith(written)
-    acts, told = (score, read, write if is_written else write_05), []
+    if name.endswith((".ipynb", ".html")):
+        acts = score, read, join
+    elif name.endswith("metrics.json"):
+        acts = score, read, write, join
+    elif name.endswith((".lock", ".png", "submission.csv")):
+        acts = score, read, write
+    else:
+        acts = score, read, submit
+    told = []
     while len(told) < 3:
         try:
             for act in acts:
@@ -156,13 +145,7 @@ def use_and_mend(folder: Path, name: str, again: Callable) -> tuple[list[str], s
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_run_says_what_to_do(executed, tiny_overrides, hostile_dir, tmp_path, damage):
     def again(folder: Path) -> None:
-        overrides = " ".join(tiny_overrides)
-        run = toxlib.open_run("quick", str(hostile_dir), str(folder), overrides)
-        run.claim()
-        records, linear = engines.train_folds(run), folds.fit_linear_folds(run)
-        cost = {"cost": folds.total_cost(records, linear)}
-        files.write_json(run.path("metrics.json"), _scores(run) | cost)
-        run.release()
+        train_run(folder, hostile_dir, tiny_overrides)
 
     assert check(executed, tmp_path, damage, again) == []
 
@@ -170,11 +153,7 @@ def test_a_damaged_run_says_what_to_do(executed, tiny_overrides, hostile_dir, tm
 @pytest.mark.parametrize("damage", DAMAGES)
 def test_a_damaged_blend_says_what_to_do(executed_blend, tmp_path, damage):
     def again(folder: Path) -> None:
-        run, members = blending.open_blend([folder / "minilm"], str(folder))
-        made = blending.blend_parts(run.validation_labels, members)
-        blending.write_blend(run, members, made)
-        files.write_json(run.path("metrics.json"), blending.blend_report(run, members, made))
-        run.release()
+        blend_runs(folder, [folder / "minilm"])
 
     assert check(executed_blend, tmp_path, damage, again) == []
 

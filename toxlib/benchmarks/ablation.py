@@ -170,7 +170,7 @@ def train_once(rows: Rows, recipe: Recipe, blocks: int, path: Path, jobs: int) -
             )
         return
     work = claim_work_folder(path.with_suffix(".work"), {"source": source})
-    examples, texts = _prepare(rows, recipe, blocks)
+    examples, texts = prepare_rows(rows, recipe, blocks)
     with machine.threads(max(1, (os.cpu_count() or 1) // jobs)):
         parts = [examples, *_added(examples, texts["unlabelled"], recipe, path.parent)]
         adapted = _adapted(recipe, [*examples.texts, *texts["unlabelled"]], path.parent)
@@ -192,7 +192,7 @@ def _source(rows: Rows, recipe: Recipe, blocks: int) -> str:
     return json.dumps([values, blocks, rows.sha256], sort_keys=True)
 
 
-def _prepare(rows: Rows, recipe: Recipe, blocks: int) -> tuple[Examples, dict[str, list[str]]]:
+def prepare_rows(rows: Rows, recipe: Recipe, blocks: int) -> tuple[Examples, dict[str, list[str]]]:
     """Return the examples to train on, and the texts to predict by the names in the file."""
     judged, (training, labels) = rows.judged[0], rows.training(blocks)
     varied = vary_rows(judged[::VARIED], range(0, len(judged), VARIED), SPLIT_SEED)

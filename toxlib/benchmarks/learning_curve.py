@@ -10,13 +10,23 @@ import numpy as np
 import pandas as pd
 
 from toxlib import files
-from toxlib.benchmarks.ablation import REFERENCE, path_of, read_training, recipe_for, train_all
+from toxlib.benchmarks.ablation import (
+    DEFAULT,
+    REFERENCE,
+    Setting,
+    path_of,
+    prepare_rows,
+    read_training,
+    recipe_for,
+    train_all,
+)
 from toxlib.benchmarks.rows import Rows, read_rows
 from toxlib.data import splits
 from toxlib.data.duplicates import near_duplicate_groups
 from toxlib.evaluation.metrics import mean_columnwise_auc
 from toxlib.evaluation.parts import Part, join
 from toxlib.evaluation.weights import fit_part_weights
+from toxlib.recipe_values import Recipe
 from toxlib.runs.lock import lock
 from toxlib.training.linear import LinearModels
 
@@ -26,7 +36,9 @@ KAGGLE = round(159_571 * 0.72)
 """The comments that a model of five folds trains on in Kaggle's file; a tenth is set aside."""
 
 
-def learning_curve(folder: Path, output: Path, jobs: int = 1) -> pd.DataFrame:
+def learning_curve(
+    folder: Path, output: Path, jobs: int = 1, max_length: int = DEFAULT.max_length
+) -> pd.DataFrame:
     """Train on 2, 4, 8 and 11 blocks; return the AUC on the judged rows by size and model.
 
     The last line has the extrapolation to Kaggle's file. The blend's weights are fitted on one
@@ -35,13 +47,15 @@ def learning_curve(folder: Path, output: Path, jobs: int = 1) -> pd.DataFrame:
     Args:
         folder: holds Kaggle's files.
         output: keeps the trainings; those that are there are not repeated.
-        jobs: trainings at the same time.
+        jobs: trainings at the same time. The largest begins, because it takes longest.
+        max_length: the most tokens of a comment that are read.
     """
     files.check_folder(output)
     lock(output)
     rows = read_rows(folder)
-    train_all(rows, [(recipe_for(REFERENCE, 0), n, _path(output, n)) for n in SIZES], jobs)
-    lines = {len(rows.training(size)[0]): _scores(rows, size, output) for size in SIZES}
+    recipe = recipe_for(REFERENCE, 0, Setting(max_length=max_length))
+    train_all(rows, [(recipe, size, _path(output, size)) for size in sorted(SIZES)[::-1]], jobs)
+    lines = {len(rows.training(n)[0]): _scores(rows, recipe, n, output) for n in SIZES}
     table = pd.DataFrame(lines).T.rename_axis("comments")
     table.loc[KAGGLE] = {name: 1 - extrapolate(1 - table[name], KAGGLE) for name in table}
     return table
@@ -61,11 +75,12 @@ def _path(output: Path, blocks: int) -> Path:
     return path_of(output, f"{REFERENCE}, {blocks} blocks", 0)
 
 
-def _scores(rows: Rows, blocks: int, output: Path) -> dict[str, float]:
+def _scores(rows: Rows, recipe: Recipe, blocks: int, output: Path) -> dict[str, float]:
     """Return the AUC of the linear models, the encoder and their blend."""
-    texts, labels = rows.judged
-    own = read_training(_path(output, blocks))["judged"]
-    models = LinearModels().fit(*rows.training(blocks)).predict(texts) | {REFERENCE: own}
+    training, prepared = prepare_rows(rows, recipe, blocks)
+    texts, labels = prepared["judged"], rows.judged[1]
+    models = LinearModels().fit(training.texts, training.labels).predict(texts)
+    models[REFERENCE] = read_training(_path(output, blocks))["judged"]
     half = splits.stratified_folds(labels, near_duplicate_groups(texts), 2, 0)
     parts = [[_part(p, labels, half == side) for side in (0, 1)] for p in models.values()]
     models["blend"] = join(fit_part_weights(labels, parts).parts)

@@ -181,9 +181,8 @@ def _records(
     try:
         for record in _reader(path, iter(lines), notes):
             width = width or len(record)
-            if (
-                not record
-            ):  # blank lines count as the next row's, so that they cannot go on for ever
+            # Blank lines count as the next row's, so that they cannot go on for ever.
+            if not record:
                 blank += 1
                 continue
             if lines.broken is None and len(record) == width:

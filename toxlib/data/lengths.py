@@ -59,7 +59,16 @@ def _forward_flop(tokens: np.ndarray, config: Config) -> np.ndarray:
     """Count the operations for comments of these lengths; multiply-and-add counts as two."""
     hidden, layers = config.hidden_size, config.num_hidden_layers
     inner = getattr(config, "intermediate_size", 4 * hidden)
-    weights = layers * (4 * hidden * hidden + 2 * hidden * inner)
-    window = getattr(config, "attention_window", None)
-    span = tokens if window is None else np.minimum(tokens, np.max(window) + 1)
-    return tokens * (2 * weights + 4 * layers * hidden * span)
+    gated = config.model_type == "modernbert"  # its feed-forward layer has a third matrix, a gate
+    weights = layers * (4 * hidden * hidden + (3 if gated else 2) * hidden * inner)
+    spans = sum(np.minimum(tokens, span) for span in _attention_spans(config))
+    return tokens * (2 * weights + 4 * hidden * spans)
+
+
+def _attention_spans(config: Config) -> list[float]:
+    """Return the most tokens that a token attends to in each layer."""
+    if config.model_type == "modernbert":
+        spans = {"full_attention": np.inf, "sliding_attention": config.local_attention + 1}
+        return [spans[kind] for kind in config.layer_types]
+    window = getattr(config, "attention_window", None)  # a Longformer has one
+    return [np.inf if window is None else np.max(window) + 1] * config.num_hidden_layers

@@ -120,6 +120,8 @@ def _cut(table: pd.DataFrame, text_column: str) -> Iterator[pd.DataFrame]:
 
 
 def _check_type(path: Path, file: parquet.ParquetFile, name: str, is_text: bool) -> None:
+    if file.schema_arrow.get_field_index(name) < 0:
+        raise InputError(f"{path}: column {show(name)} appears twice; remove one")
     found = file.schema_arrow.field(name).type
     kind = found.value_type if pa.types.is_dictionary(found) else found
     is_string = pa.types.is_string(kind) or pa.types.is_large_string(kind)

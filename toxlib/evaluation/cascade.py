@@ -109,7 +109,8 @@ def _auc(labels: np.ndarray, scores: np.ndarray) -> tuple[float, np.ndarray]:
 
     The squares of the influences add up to the variance of the AUC, and the squares of the
     differences between two models' to the variance of the difference (DeLong 1988). The interval
-    is that of the bootstrap, in a hundredth of its time. Labels of one class are left out.
+    is close to that of the bootstrap and takes a hundredth of its time. Labels of one class are
+    left out.
     """
     aucs, influence = [], np.zeros(len(labels))
     for positive, column in zip((labels == 1).T, scores.T, strict=True):

@@ -60,7 +60,11 @@ def consequences(
         {k: np.nanquantile(v, q) if np.isfinite(v).any() else np.nan for k, v in drawn.items()}
         for q in (0.025, 0.975)
     )
-    return pd.DataFrame({"value": value, "low": low, "high": high}).rename_axis("measure")
+    table = pd.DataFrame({"value": value, "low": low, "high": high}).rename_axis("measure")
+    # Jeffreys' interval of 0 of n, or of all of n, would leave out the share itself.
+    table["low"] = table[["low", "value"]].min(axis=1)
+    table["high"] = table[["high", "value"]].max(axis=1)
+    return table
 
 
 def _measures(recall: np.ndarray, false_positive_rate: np.ndarray, use: Use) -> dict:

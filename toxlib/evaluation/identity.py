@@ -75,9 +75,15 @@ def _share(flagged: np.ndarray, rows: np.ndarray, weights: np.ndarray) -> np.nda
 
 
 def _ratio_to_mean(rates: np.ndarray) -> np.ndarray:
-    """Divide rates, (G, 1 + R), by their mean over the groups; NaN where the mean is 0."""
+    """Divide rates, (G, 1 + R), by their mean over the groups; NaN if the first mean is 0.
+
+    In a resample in which nothing is flagged all groups are alike, so their ratio is 1. If such
+    resamples were left out, the interval would not show that few sentences are flagged.
+    """
     mean = pd.DataFrame(rates).mean().to_numpy()
-    return np.divide(rates, mean, out=np.full(rates.shape, np.nan), where=mean > 0)
+    alike = np.where(np.isnan(rates), np.nan, 1.0)
+    alike[:, 0] = np.nan
+    return np.divide(rates, mean, out=alike, where=mean > 0)
 
 
 def _aucs(
@@ -119,8 +125,10 @@ def in_words(table: pd.DataFrame) -> list[str]:
         worst, times = table[TIMES].idxmax(), table[TIMES].max()
         highest = f"the highest is that of “{worst}”, {times:.1f} times the mean"
         told = [f"No group's false-positive rate is over twice the mean; {highest}."]
+        if table[RATE].count() < 3:
+            told.append("With two groups none can be over twice the mean: compare their rates.")
     average = f"{mean:.0%} of the sentences that do not insult are flagged"
-    return [f"On average over {len(table)} groups, {average}.", *told]
+    return [f"On average over {table[RATE].count()} groups, {average}.", *told]
 
 
 def _sentence(name: str, row: pd.Series) -> str:

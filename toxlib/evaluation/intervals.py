@@ -19,7 +19,7 @@ BLOCK_WEIGHTS = 2_000_000  # weights that are held at a time, to limit memory
 
 @dataclass(frozen=True)
 class Interval:
-    """An estimate with its 95 % bootstrap interval."""
+    """An estimate with its 95 % interval."""
 
     estimate: float
     low: float

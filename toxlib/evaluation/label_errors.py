@@ -18,7 +18,7 @@ def check_installed() -> None:
 
 
 def likely_errors(labels: np.ndarray, probabilities: np.ndarray) -> np.ndarray:
-    """Return True for each label, (N, L), that is probably wrong; (N, L) labels and scores.
+    """Return which labels are probably wrong, (N, L) of bool; both arguments are (N, L).
 
     cleanlab estimates how many labels of each class are wrong: a comment counts if it gets at
     least the mean score of the comments that have the other class. It then takes as many with the

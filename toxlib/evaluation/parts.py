@@ -15,7 +15,8 @@ class Part:
     """Predictions for a block of held-out rows, plus the rows used to fit what is applied to them.
 
     Thresholds, calibrators and blend weights are fitted on the `fit_*` arrays and applied to
-    `probabilities`. No model or fit has seen the labels of the held-out rows.
+    `probabilities`. No model was trained, and nothing fitted, on the labels of the held-out rows;
+    with one validation set, the best epoch was chosen by them.
     """
 
     rows: np.ndarray  # (n,): positions of the held-out rows among all validation rows

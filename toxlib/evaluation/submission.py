@@ -8,6 +8,7 @@ import pandas as pd
 
 from toxlib import files
 from toxlib.data import kaggle
+from toxlib.data.sample import LABELS
 from toxlib.data.tables import align, check_ids, parse_probabilities
 from toxlib.errors import InputError, show
 from toxlib.evaluation import intervals, metrics
@@ -15,6 +16,7 @@ from toxlib.evaluation import intervals, metrics
 SCORED_ROWS = 63_978
 # From the grader of openai/mle-bench (figures in impulse-ai/mlebench-medals).
 MEDAL_LINES = {"gold": 0.98740, "silver": 0.98668, "bronze": 0.98639, "median": 0.98079}
+NO_MEDAL = f"no medal line: that takes the six labels of all {SCORED_ROWS:,} scored rows"
 DIFFERENCES = (
     ("mean_columnwise_auc", "mean column-wise AUC minus b", "AUC minus its", "+.5f"),
     ("error_ratio", "error divided by b's", "(1 - AUC) ÷ its", ".3f"),
@@ -80,7 +82,7 @@ def grade(truth: pd.DataFrame, probabilities: np.ndarray, name: str = "test_labe
         "log_loss": scores["log_loss"],
         "rows_scored": len(labels),
         "rows_unscored": len(truth) - len(labels),
-        "place": medal(interval.estimate, len(labels)),
+        "place": medal(interval.estimate, len(labels), list(truth)[1:]),
     }
 
 
@@ -96,9 +98,12 @@ def paired_differences(truth: pd.DataFrame, a: np.ndarray, b: np.ndarray) -> dic
     return result
 
 
-def medal(score: float, rows_scored: int) -> str | None:
-    """Return where a score lies among the medal lines; None unless all test rows are scored."""
-    if rows_scored != SCORED_ROWS or np.isnan(score):
+def medal(score: float, rows_scored: int, label_names: Sequence[str]) -> str | None:
+    """Return where a score lies among the competition's medal lines.
+
+    It is None unless the score is that of the competition's six labels and of all rows it scores.
+    """
+    if rows_scored != SCORED_ROWS or {*label_names} != {*LABELS} or np.isnan(score):
         return None
     for name, line in MEDAL_LINES.items():
         if score >= line:
@@ -125,6 +130,6 @@ def format_grade(result: dict) -> str:
         table[f"AUC {show(name)[1:-1]}"] = f"{auc:.5f}"
     table["log loss"] = f"{result['log_loss']:.5f}"
     table["rows"] = f"{result['rows_scored']} scored, {result['rows_unscored']} not scored"
-    place = result["place"] or f"no medal line: that takes all {SCORED_ROWS:,} scored rows"
+    place = result["place"] or NO_MEDAL
     lines = [f"  {name:<22} {value}" for name, value in table.items()]
     return "\n".join([result["submission"], *lines, f"  {place}"])

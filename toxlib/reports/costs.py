@@ -12,8 +12,8 @@ METRICS = "metrics.json"
 def cost_of(folders: Sequence[Path]) -> dict[str, float]:
     """Return the seconds that runs took, and their largest peak of memory in GB.
 
-    Give the folders of a blend's runs, or that of a single run. The linear models are counted
-    once: the runs of a blend share those of the first.
+    Give the folders of a blend's runs, or that of a single run. Of linear models
+    those of the first run are counted, because a blend has no others.
 
     Raises:
         InputError: if the metrics.json of a run is missing or damaged.

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from toxlib import files
+from toxlib.data.sample import LABELS
 from toxlib.data.text import short_name, visible
 from toxlib.evaluation.submission import SCORED_ROWS
 from toxlib.progress import format_seconds
@@ -28,7 +29,6 @@ from toxlib.training.linear import LINEAR_NAMES
 FEW = 50
 """Positive validation comments below which the AUC of a label is uncertain."""
 MOST_NAMED = 5
-JIGSAW = {"toxic", "severe_toxic", "obscene", "threat", "insult", "identity_hate"}
 FIGURES = {
     "auc_by_label": "How well each label is ranked, beside the other models. "
     "Lines are 95 % intervals; where they are long, few comments decide.",
@@ -114,7 +114,7 @@ def _about_test(run: Run) -> list[str]:
         told = [f"On {grade['rows_scored']:,} labelled test comments the score is {score}."]
         if grade["place"]:
             return [*told, f"On Kaggle's private leaderboard that is {grade['place']}."]
-    if run.is_sample or {*run.label_names} != JIGSAW:
+    if run.is_sample or {*run.label_names} != {*LABELS}:
         return told
     why = "validation comments of this competition score 0.002 to 0.005 higher than its test set"
     return [

@@ -38,8 +38,8 @@ def open_blend(
 ) -> tuple[Run, Members]:
     """Check that runs can be blended, and claim a run folder for their blend.
 
-    The linear models of the first run become members as well. Those of the other runs are equal,
-    because they are fitted on the same rows.
+    The linear models of the first run become members as well. Those of the other runs are left
+    out: they are fitted on the same rows, and differ at most in `clean_spelling`.
 
     Args:
         folders: finished run folders of several folds each, with the same data and folds.
@@ -152,6 +152,8 @@ def _check_fits(run: Run, first: Run, target: Path) -> None:
         fault = (
             "with one validation set, no rows are set aside to fit weights; run it with folds=5"
         )
+    elif run.label_names != first.label_names:
+        fault = f"its labels are not those of {first.folder}; run both with the same label_columns"
     elif not all(np.array_equal(split[name], other[name]) for name in split):
         fault = f"its folds are not those of {first.folder}; run both with the same folds and seed"
     elif run.folder == target:

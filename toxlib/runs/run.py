@@ -175,7 +175,9 @@ class Run:
         before, now = asdict(record["recipe"]), asdict(self.recipe)
         changed = [key for key in now if affects_training(key) and before[key] != now[key]]
         differences = [f"{key}={before[key]} there, {now[key]} here" for key in changed]
-        if record["data_sha256"] != self.data_sha256:
+        if record["is_sample"] and not self.is_sample:
+            differences.append(f"the synthetic sample there, {self.data_dir} here")
+        elif record["data_sha256"] != self.data_sha256:
             differences.append(f"other data in {self.data_dir}, or data that have changed since")
         if record["members"] != self.members:
             differences.append("other members")
