@@ -241,9 +241,10 @@ def _run_blend_recipe(
 def _check_disk(run: Run) -> None:
     """Raise an InputError if the run folder cannot be written, or the disk has too little room.
 
-    A checkpoint is three times as large as the model, and three are kept for each fold that is
-    trained at the same time. A trained model is kept for each fold, and an adapted encoder. Models
-    that a run which goes on has saved before need no more room.
+    A checkpoint is three times as large as the model. Of each fold that is trained at the same
+    time three are kept, and a fourth is written before one is deleted. A trained model is kept for
+    each fold, and an adapted encoder. Models that a run which goes on has saved before need no
+    more room.
     """
     folder = next(path for path in (run.folder, *run.folder.parents) if path.exists())
     if not os.access(folder, os.W_OK):
@@ -251,7 +252,7 @@ def _check_disk(run: Run) -> None:
     parameters = checkpoints.count_parameters(run.recipe, run.label_names)
     folders = fold_folders(run.folder, run.recipe)
     missing = sum(not (fold / "model").exists() for fold in folders)
-    models = missing + 9 * min(missing, folds_side_by_side(run.recipe))
+    models = missing + 12 * min(missing, folds_side_by_side(run.recipe))
     models += missing > 0 and run.recipe.adapt_epochs > 0
     needed, free = 4 * parameters * models + FREE_FOR_OTHERS, shutil.disk_usage(folder).free
     if needed > free:

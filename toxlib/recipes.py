@@ -71,7 +71,7 @@ RECIPES = {
         Recipe("gold-roberta", *ROBERTA, **GOLD),
         Recipe("gold-deberta", *DEBERTA, **GOLD),
         Recipe("gold-mpnet", *MPNET, **GOLD),
-        Recipe("gold-modernbert", *MODERNBERT, max_length=2048, **GOLD),
+        Recipe("gold-modernbert", *MODERNBERT, max_length=2048, dropout=0.0, **GOLD),
     )
 }
 TUTORIAL = ("longformer-3048", "roberta-512")

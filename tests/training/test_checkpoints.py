@@ -305,6 +305,47 @@ def test_another_padding_id_is_refused_where_positions_count_from_it(checkpoints
         loading.check(_recipe(folder), LABELS)
 
 
+def test_another_padding_id_is_refused_where_the_encoder_is_lengthened(checkpoints, tmp_path):
+    """BERT numbers positions from 0, but the Longformer that is made of it does not."""
+    folder = shutil.copytree(checkpoints["bert"], tmp_path / "copy")
+    _set("config.json", pad_token_id=1)(folder)
+    loading.check(_recipe(folder), LABELS)
+    with pytest.raises(InputError, match="padding id is 0, and the model's is 1; copy tokenizer"):
+        loading.check(_recipe(folder, "max_length=48 lengthen_to=48"), LABELS)
+
+
+@pytest.mark.parametrize(
+    ("kind", "values", "remedy"),
+    [
+        ("roberta", "max_length=600", "set max_length=513 or less, or lengthen_to=600"),
+        ("mpnet", "max_length=600", "set max_length=513 or less"),
+        ("longformer", "max_length=600", "set max_length=599 or less"),
+        ("mpnet", "head=cls4", "only a Longformer has this head; set head=cls"),
+    ],
+)
+def test_only_encoders_that_can_be_lengthened_are_offered_it(checkpoints, kind, values, remedy):
+    with pytest.raises(InputError) as error:
+        loading.check(_recipe(checkpoints[kind], f"lengthen_to=0 {values}"), LABELS)
+    assert str(error.value).endswith(remedy)
+
+
+def test_each_head_reads_as_many_tokens_as_have_positions(checkpoints):
+    values = "lengthen_to=64 attention_window=64"
+    for head in ("cls", "cls4"):
+        loading.check(_recipe(checkpoints["bert"], f"{values} max_length=64 head={head}"), LABELS)
+        with pytest.raises(InputError, match="has 64 positions; set max_length=64 or less"):
+            loading.check(
+                _recipe(checkpoints["bert"], f"{values} max_length=65 head={head}"), LABELS
+            )
+
+
+def test_dropout_reaches_modernbert(checkpoints):
+    values = "lengthen_to=0 max_length=48 dropout=0.3 attention_dropout=0.2"
+    config = loading.load_config(_recipe(checkpoints["modernbert"], values), LABELS)
+    assert (config.embedding_dropout, config.mlp_dropout) == (0.3, 0.3)
+    assert config.attention_dropout == 0.2
+
+
 def test_a_checkpoint_in_half_precision_is_trained_in_fp32(checkpoints, tmp_path):
     folder = shutil.copytree(checkpoints["bert"], tmp_path / "copy")
     _weights(lambda w: {key: value.half() for key, value in w.items()})(folder)

@@ -79,7 +79,7 @@ def test_a_score_that_is_not_a_number_is_an_error(checkpoints):
     model, tokenizer = loading.load_classifier(recipe, ["a"])
     token = tokenizer("idiot", add_special_tokens=False)["input_ids"][0]
     model.get_input_embeddings().weight.data[token] = float("nan")
-    with pytest.raises(InputError, match="the model's score of comment 2 is not a number; train"):
+    with pytest.raises(InputError, match="a score of the model is not a number; train it again"):
         inference.predict_probabilities(model, tokenizer, ["thanks", "you idiot"])
 
 

@@ -78,3 +78,10 @@ def test_a_label_may_be_called_like_another_column():
     (table,) = explain(["an idiot"], Counter(), [2], ["word", "start"])
     assert list(table) == ["start", "end", "word", "word", "start"]
     assert table.iloc[:, 3].tolist() == pytest.approx([0, 0.4])
+
+
+def test_one_long_sentence_is_not_masked_more_often_than_it_may_be():
+    score = Counter()
+    (table,) = explained(["please " * 3000 + "idiot"], score, [MOST_TOKENS])
+    assert len(score.texts) <= 1 + LEAST_COPIES
+    assert table["toxic"].max() > 0.3

@@ -37,6 +37,17 @@ class KillAt(TrainerCallback):
             raise Killed
 
 
+class KillInEvaluation(TrainerCallback):
+    """Kills when the epoch that ends at a step has been scored, and not yet been saved."""
+
+    def __init__(self, step):
+        self.step = step
+
+    def on_evaluate(self, args, state, control, **kwargs):
+        if state.global_step == self.step:
+            raise Killed
+
+
 @pytest.fixture
 def recipe(checkpoints):
     settings = "lengthen_to=0 max_length=32 epochs=2 batch_size=8 checkpoint_steps=3"
@@ -103,13 +114,64 @@ def _kill_and_go_on(recipe, tmp_path, choose_epoch, step, steps):
     assert logged[-1] == steps
 
 
-def test_a_checkpoint_that_is_saved_twice_is_whole(recipe, tmp_path):
-    """The last step of each epoch is one of the steps that have a checkpoint anyway."""
+@pytest.mark.parametrize("step", [8, 16])
+def test_a_training_that_is_killed_in_an_evaluation_scores_the_epoch_again(recipe, tmp_path, step):
+    """The last step of each epoch is one of the steps that would have a checkpoint anyway."""
     recipe = dataclasses.replace(recipe, checkpoint_steps=4)
-    finetune.run_training(trainer(recipe, tmp_path))
-    last, content = last_whole_checkpoint(tmp_path / "checkpoints")
+    whole = finetune.run_training(trainer(recipe, tmp_path / "whole"))
+    with pytest.raises(Killed):
+        finetune.run_training(trainer(recipe, tmp_path / "k", callback=KillInEvaluation(step)))
+    last, _ = last_whole_checkpoint(tmp_path / "k" / "checkpoints")
+    assert last.name == f"checkpoint-{step - 4}"
+    again = finetune.run_training(trainer(recipe, tmp_path / "k"))
+    assert_same(weights(whole), weights(again))
+    scored = [[e["step"] for e in t.history if "eval_loss" in e] for t in (whole, again)]
+    assert scored == [[8, 16]] * 2
+    last, content = last_whole_checkpoint(tmp_path / "k" / "checkpoints")
     assert last.name == "checkpoint-16"
     assert content["best"] in ("checkpoint-8", "checkpoint-16")
+
+
+def test_the_last_two_checkpoints_and_the_best_are_kept(recipe, tmp_path, monkeypatch):
+    """A new best one is marked before the best one so far is deleted."""
+    scores = iter([0.1, 0.5, 0.9])
+    monkeypatch.setattr(
+        finetune, "_validation_metrics", lambda _: {"mean_columnwise_auc": next(scores)}
+    )
+    recipe = dataclasses.replace(recipe, epochs=3, checkpoint_steps=3)
+    folder, before = tmp_path / "checkpoints", []
+
+    class Look(TrainerCallback):
+        def on_save(self, args, state, control, **kwargs):
+            before.append(sorted(int(path.name[11:]) for path in folder.iterdir()))
+
+    made = trainer(recipe, tmp_path, callback=Look())  # it looks before the new one is marked
+    finetune.run_training(made)
+    assert before == [
+        [3], [3, 6], [3, 6, 8], [6, 8, 9], [8, 9, 12], [8, 9, 12, 15],
+        [8, 12, 15, 16], [8, 15, 16, 18], [16, 18, 21], [16, 18, 21, 24],
+    ]  # fmt: skip
+    assert sorted(path.name[11:] for path in folder.iterdir()) == ["16", "21", "24"]
+
+
+def test_a_smaller_budget_that_is_set_after_a_kill_is_taken(recipe, tmp_path):
+    with pytest.raises(Killed):
+        finetune.run_training(trainer(recipe, tmp_path, callback=KillAt(7)))
+    again = trainer(dataclasses.replace(recipe, micro_batch_tokens=40), tmp_path)
+    finetune.run_training(again)
+    assert again.token_budget == 40
+    assert last_whole_checkpoint(tmp_path / "checkpoints")[1]["token_budget"] == 40
+
+
+def test_a_folder_that_was_moved_keeps_its_best_epoch(recipe, tmp_path, monkeypatch):
+    """The training was killed after its last checkpoint, before the caller saved the model."""
+    scores = iter([0.9, 0.1])
+    monkeypatch.setattr(
+        finetune, "_validation_metrics", lambda _: {"mean_columnwise_auc": next(scores)}
+    )
+    whole = weights(finetune.run_training(trainer(recipe, tmp_path / "before")))
+    shutil.move(tmp_path / "before", tmp_path / "after")
+    assert_same(whole, weights(finetune.run_training(trainer(recipe, tmp_path / "after"))))
 
 
 @pytest.mark.parametrize(

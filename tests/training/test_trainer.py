@@ -122,7 +122,7 @@ def test_memory_too_short_for_one_comment_is_an_error(checkpoints, tmp_path, mon
         trainer.training_step(classifier, batch)
 
 
-@pytest.mark.parametrize("kind", ["bert", "distilbert", "longformer"])
+@pytest.mark.parametrize("kind", ["bert", "distilbert", "longformer", "mpnet", "deberta-v3"])
 def test_each_layer_learns_at_a_share_of_the_next_ones_rate(checkpoints, tmp_path, kind):
     trainer, classifier, _ = _trainer(
         tmp_path, checkpoints[kind], "learning_rate=1e-3 layer_decay=0.5 head_lr_multiplier=10"
@@ -130,7 +130,9 @@ def test_each_layer_learns_at_a_share_of_the_next_ones_rate(checkpoints, tmp_pat
     optimizer = trainer.create_optimizer()
     rates = {id(p): group["lr"] for group in optimizer.param_groups for p in group["params"]}
     expected = {"embeddings": 1.25e-4, "layer.0.": 2.5e-4, "layer.1.": 5e-4}
-    expected |= {"pooler": 1e-3, "classifier": 1e-2}
+    expected |= {"relative_attention_bias": 1.25e-4}  # of MPNet, shared by all layers
+    expected |= {"deberta.encoder.LayerNorm": 1e-3, "deberta.pooler": 1e-3}
+    expected |= {"bert.pooler": 1e-3, "pooler": 1e-2, "classifier": 1e-2}
     for name, parameter in classifier.named_parameters():
         place = next(place for place in expected if place in f"{name}.")
         assert rates[id(parameter)] == pytest.approx(expected[place]), name

@@ -2,7 +2,10 @@
 
 from transformers import PreTrainedConfig
 
-COUNTS_POSITIONS_FROM_PADDING = ("longformer", "roberta", "xlm-roberta", "camembert", "mpnet")
+COUNTS_POSITIONS_FROM_PADDING = (
+    *("longformer", "toxlib_pooled_longformer"),
+    *("roberta", "xlm-roberta", "camembert", "mpnet"),
+)
 """Model types that number the first token `pad_token_id + 1` instead of 0."""
 
 

@@ -49,7 +49,7 @@ def adapt(recipe: Recipe, texts: Sequence[str], folder: Path) -> Path:
 
     Args:
         recipe: makes `adapt_epochs` passes over the texts, at least one, with the learning rate
-            `adapt_learning_rate`; `USED` names the other values that count.
+            `adapt_learning_rate`; `USED` names the other values that count, besides `max_length`.
         texts: N comments, those of the test set too, as the model will read them (`text.prepare`).
 
     Raises:

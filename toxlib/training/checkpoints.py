@@ -25,7 +25,7 @@ from toxlib.data import tokens
 from toxlib.errors import InputError
 from toxlib.longformer import heads
 from toxlib.longformer.encoders import unpad_encoder
-from toxlib.longformer.lengthen import lengthen
+from toxlib.longformer.lengthen import CONVERTIBLE, lengthen
 from toxlib.longformer.model import LongformerForMultiLabelSequenceClassification
 from toxlib.longformer.positions import longest_sequence
 from toxlib.parameters import looks_like_a_path
@@ -53,6 +53,8 @@ SENTENCEPIECE = re.compile("sentencepiece|tiktoken", re.IGNORECASE)
 DROPOUTS = {
     "hidden_dropout_prob": "dropout",
     "dropout": "dropout",
+    "embedding_dropout": "dropout",
+    "mlp_dropout": "dropout",
     "attention_probs_dropout_prob": "attention_dropout",
     "attention_dropout": "attention_dropout",
 }
@@ -131,7 +133,8 @@ def load_tokenizer(recipe: Recipe) -> PreTrainedTokenizerBase:
     config = load(AutoConfig.from_pretrained, recipe, trust_remote_code=False)
     tokenizer = load(AutoTokenizer.from_pretrained, recipe, trust_remote_code=False)
     name = f"checkpoint {recipe.checkpoint!r}"
-    model_files.check_tokenizer(tokenizer, config, name, COPY_TOKENIZER)
+    is_lengthened = recipe.lengthen_to > 0
+    model_files.check_tokenizer(tokenizer, config, name, COPY_TOKENIZER, is_lengthened)
     tokenizer.model_max_length = recipe.max_length
     tokenizer.padding_side = tokenizer.truncation_side = "right"
     if recipe.long_texts == "windows":
@@ -208,20 +211,22 @@ def _configure(config: PreTrainedConfig, recipe: Recipe, labels: list[str]) -> P
     config.id2label = dict(enumerate(labels))
     config.label2id = {label: index for index, label in enumerate(labels)}
     set_encoder_values(config, recipe)
+    can_be_longer = recipe.lengthen_to > 0 or config.model_type in CONVERTIBLE
     if recipe.head == "cls4" and config.model_type != "longformer":
-        raise InputError(
-            f"head={recipe.head}: {recipe.checkpoint} is of type {config.model_type!r}, and only "
-            f"a Longformer has this head; set lengthen_to={recipe.max_length} too, or head=cls"
-        )
+        fault = f"{recipe.checkpoint} is of type {config.model_type!r}"
+        remedy = f"set lengthen_to={recipe.max_length} too, or head=cls"
+        remedy = remedy if can_be_longer else "set head=cls"
+        raise InputError(f"head=cls4: {fault}, and only a Longformer has this head; {remedy}")
     if recipe.head == "cls4":
         values = {k: v for k, v in config.to_dict().items() if k != "model_type"}
         config = heads.PooledLongformerConfig.from_dict(values)
     longest = longest_sequence(config)
     if longest is not None and recipe.max_length > longest:
-        raise InputError(
-            f"max_length={recipe.max_length}: {recipe.checkpoint} has {longest} positions; "
-            f"set max_length={longest} or less, or lengthen_to={recipe.max_length}"
-        )
+        remedy = f"set max_length={longest} or less"
+        if can_be_longer:
+            remedy += f", or lengthen_to={recipe.max_length}"
+        fault = f"{recipe.checkpoint} has {longest} positions"
+        raise InputError(f"max_length={recipe.max_length}: {fault}; {remedy}")
     return config
 
 

@@ -134,7 +134,6 @@ def training_arguments(
         optim="adamw_torch_fused",
         eval_strategy=strategy,
         save_strategy=strategy,
-        save_total_limit=3,  # the last two, in case one is damaged, and the best epoch's
         load_best_model_at_end=choose_epoch,
         metric_for_best_model="mean_columnwise_auc",
         logging_steps=0.02,
@@ -167,7 +166,8 @@ def run_training(trainer: MicroBatchTrainer) -> Finetuned:
     checkpoint, content = resume.last_whole_checkpoint(Path(trainer.args.output_dir))
     if checkpoint:
         print(f"Going on from step {checkpoint.name.partition('-')[2]}", flush=True)
-        trainer.token_budget = content["token_budget"]
+        # Memory may have run out before, or the user has set a smaller micro_batch_tokens since.
+        trainer.token_budget = min(trainer.token_budget, content["token_budget"])
     steps = _checkpoint_steps(trainer, predicted)
     saver = resume.StepCheckpoints(trainer, steps, content["seconds"])
     trainer.add_callback(saver)

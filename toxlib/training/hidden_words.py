@@ -134,7 +134,10 @@ class HiddenWordsTrainer(MicroBatchTrainer):
 
     def _not_finite(self, inputs: dict, value: float, what: str = "loss") -> str:
         fault = f"adapting the encoder: the {what} is {value} at step {self.state.global_step + 1}"
-        return f"{fault}; lower adapt_learning_rate, or set precision=fp32"
+        remedy = f"set adapt_learning_rate below {self.args.learning_rate:g}, or precision=fp32"
+        if self.args.max_steps > 0:  # the head is trained alone, at a rate that cannot be set
+            remedy = "set precision=fp32, or choose another checkpoint"
+        return f"{fault}; {remedy}, and choose another run folder"
 
 
 def make_trainer(

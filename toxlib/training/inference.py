@@ -71,7 +71,6 @@ def predict_probabilities(
                 probabilities[start + rows] = logits.float().sigmoid().cpu().numpy()
                 bar.update(len(rows))
     if not np.isfinite(probabilities).all():
-        row = 1 + int(np.argmin(np.isfinite(probabilities).all(axis=1)))
-        fault = f"the model's score of comment {row} is not a number"
+        fault = "a score of the model is not a number"
         raise InputError(f"{fault}; train it again with a lower learning_rate or precision=fp32")
     return probabilities

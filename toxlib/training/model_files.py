@@ -70,9 +70,16 @@ def check_weights(folder: Path, remedy: str) -> None:
 
 
 def check_tokenizer(
-    tokenizer: PreTrainedTokenizerBase, config: PreTrainedConfig, name: str, remedy: str
+    tokenizer: PreTrainedTokenizerBase,
+    config: PreTrainedConfig,
+    name: str,
+    remedy: str,
+    is_lengthened: bool = False,
 ) -> None:
     """Check that a tokenizer fits a model. If it has no padding token, it gets its end token.
+
+    `is_lengthened` says that the model will become a Longformer, which counts positions from the
+    padding id.
 
     Raises:
         InputError: if the tokenizer has no vocabulary of its own, ids beyond the model's
@@ -95,7 +102,7 @@ def check_tokenizer(
     if rows is not None and padding is not None and padding >= rows:
         fault = f"config.json says pad_token_id={padding}, and the model has {rows} embeddings"
         raise InputError(f"{name}: {fault}; {remedy}")
-    counts = config.model_type in COUNTS_POSITIONS_FROM_PADDING
+    counts = is_lengthened or config.model_type in COUNTS_POSITIONS_FROM_PADDING
     if counts and tokenizer.pad_token_id != config.pad_token_id:
         ids = f"{tokenizer.pad_token_id}, and the model's is {config.pad_token_id}"
         raise InputError(f"{name}: the tokenizer's padding id is {ids}; {remedy}")

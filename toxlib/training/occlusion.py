@@ -26,7 +26,8 @@ LEAST_EFFECT = 0.002
 TOGETHER = 64
 """The texts that are explained at the same time, so that their masked copies share batches."""
 LEAST_COPIES, MOST_TOKENS = 20, 20_000
-"""A text has as many masked copies as have `MOST_TOKENS` tokens together, but `LEAST_COPIES`."""
+"""A text gets as many masked copies as hold `MOST_TOKENS` tokens together, and at least
+`LEAST_COPIES`."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,8 +90,9 @@ class Occlusion:
         self.sentences = sentence_numbers(text, self.spans)
         self.pieces: list[Piece] = []  # whose effect is known, and which are not split
         self.copies_left = most_copies
-        words = [Piece(i, i + 1) for i in range(len(self.spans))]
-        self.pending = words if len(words) <= most_copies else self._split(Piece(0, len(words)))
+        self.pending = [Piece(i, i + 1) for i in range(len(self.spans))]
+        if len(self.spans) > most_copies:
+            self.pending = self._split(Piece(0, len(self.spans)), min(MOST_WORDS, most_copies))
 
     def copies(self) -> list[str]:
         """Return the masked copies of the text to score next; none if the explanation is done."""
@@ -127,7 +129,7 @@ class Occlusion:
             end = stop
         return "".join([*parts, self.text[end:]])
 
-    def _split(self, piece: Piece) -> list[Piece]:
+    def _split(self, piece: Piece, most_words: int = MOST_WORDS) -> list[Piece]:
         """Split into sentences if there are several, else into words; none if it is one word."""
         if piece.last - piece.first < 2:
             return []
@@ -135,7 +137,7 @@ class Occlusion:
         starts = [i for i in range(1, len(sentences)) if sentences[i] != sentences[i - 1]]
         most = MOST_PIECES
         if not starts:
-            starts, most = list(range(1, len(sentences))), MOST_WORDS
+            starts, most = list(range(1, len(sentences))), most_words
         if len(starts) >= most:  # evenly spaced ones are the borders of the pieces
             chosen = np.linspace(0, len(starts) - 1, most - 1).round().astype(int)
             starts = [starts[i] for i in chosen]

@@ -42,8 +42,10 @@ def resolve(precision: str, width: int) -> str:
 
 def describe(precision: str, width: int) -> dict[str, object]:
     """Return what `resolve` returns and, if it was chosen by rates, the rates in GFLOP/s."""
-    found = {"precision": resolve(precision, width)}
-    return found | {"gflops": rates(width)} if precision == "auto" else found
+    if precision != "auto":
+        return {"precision": precision}
+    measured = rates(width)
+    return {"precision": choose(measured), "gflops": measured}
 
 
 def rates(width: int) -> dict[str, float]:

@@ -5,7 +5,6 @@ and lead to other weights. So each checkpoint gets a list of its files with thei
 last, and only checkpoints that match their list are used.
 """
 
-import shutil
 import time
 from pathlib import Path
 
@@ -23,7 +22,9 @@ MINUTES = 10
 
 
 class StepCheckpoints(TrainerCallback):
-    """Save a checkpoint every `steps` steps, and mark each one that is complete.
+    """Save a checkpoint every `steps` steps, mark each one that is complete, and delete old ones.
+
+    The last two stay, in case one is damaged, and those of the best epochs that they name.
 
     Args:
         trainer: the `MicroBatchTrainer` whose token budget is kept as well.
@@ -40,8 +41,17 @@ class StepCheckpoints(TrainerCallback):
         """Seconds of training so far, those before a kill included."""
         return time.perf_counter() - self.start
 
+    def on_train_begin(self, args, state, control, **kwargs):
+        # A run folder that was moved has its checkpoints elsewhere than it says.
+        if state.best_global_step:
+            best = Path(args.output_dir) / f"checkpoint-{state.best_global_step}"
+            state.best_model_checkpoint = str(best)
+
     def on_step_end(self, args, state, control, **kwargs):
-        if state.global_step % self.steps == 0:
+        # Trainer saves after it has scored an epoch. A checkpoint before that would let a training
+        # that goes on from there begin the next epoch, and never score this one.
+        is_scored_next = args.eval_strategy != "no" and float(state.epoch).is_integer()
+        if state.global_step % self.steps == 0 and not is_scored_next:
             control.should_save = True
 
     def on_save(self, args, state, control, **kwargs):
@@ -49,13 +59,12 @@ class StepCheckpoints(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        # At the end of an epoch, a checkpoint may be saved twice, with a `WHOLE` there already.
-        paths = [path for path in folder.iterdir() if path.name != WHOLE]
-        digests = {path.name: files.sha256(path) for path in paths}
+        digests = {path.name: files.sha256(path) for path in folder.iterdir()}
         best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
         content = {"files": digests, "best": best, "seconds": self.seconds}
         content["token_budget"] = self.trainer.token_budget
         files.write_json(folder / WHOLE, content)
+        _delete_old(Path(args.output_dir))
 
 
 def last_whole_checkpoint(folder: Path) -> tuple[Path | None, dict]:
@@ -63,8 +72,7 @@ def last_whole_checkpoint(folder: Path) -> tuple[Path | None, dict]:
 
     The checkpoint of the best epoch so far must be whole too.
     """
-    paths = [path for path in folder.glob("checkpoint-*") if path.name[11:].isdigit()]
-    for path in sorted(paths, key=lambda path: int(path.name[11:]), reverse=True):
+    for path in _newest_first(folder):
         content = _read_whole(path)
         if content and (content["best"] is None or _read_whole(folder / content["best"])):
             return path, content
@@ -95,9 +103,27 @@ def check_best_epoch(trainer: Trainer) -> None:
     name = f"checkpoint-{state.best_global_step}"
     folder = Path(trainer.args.output_dir)
     if _read_whole(folder / name) is None:
-        shutil.rmtree(folder, ignore_errors=True)
         fault = "the best epoch's checkpoint is gone or damaged; did another program change it?"
         raise InputError(f"{folder / name}: {fault} Run 03_train again")
+
+
+def _newest_first(folder: Path) -> list[Path]:
+    """Return the checkpoints in a folder, the one with the most steps first."""
+    paths = [path for path in folder.glob("checkpoint-*") if path.name[11:].isdigit()]
+    return sorted(paths, key=lambda path: int(path.name[11:]), reverse=True)
+
+
+def _delete_old(folder: Path) -> None:
+    """Delete all checkpoints but the last two and those of the best epochs that they name.
+
+    Trainer's own `save_total_limit` deletes the best one so far before a new one is marked.
+    """
+    paths = _newest_first(folder)
+    contents = [files.read_json_or_none(path / WHOLE) or {} for path in paths[:2]]
+    kept = {path.name for path in paths[:2]} | {content.get("best") for content in contents}
+    for path in paths:
+        if path.name not in kept:
+            files.remove(path)
 
 
 def _read_whole(checkpoint: Path) -> dict | None:

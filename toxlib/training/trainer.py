@@ -81,10 +81,11 @@ class MicroBatchTrainer(Trainer):
         """Return a parameter's learning rate, divided by the recipe's."""
         if not name.startswith(f"{self.model.base_model_prefix}."):
             return self.recipe.head_lr_multiplier
-        layers, number = self.model.config.num_hidden_layers, LAYER.search(name)
-        if ".embeddings." in name:
-            return self.recipe.layer_decay ** (layers + 1)
-        return self.recipe.layer_decay ** (layers - int(number[1])) if number else 1.0
+        layers = self.model.config.num_hidden_layers
+        if number := LAYER.search(name):
+            return self.recipe.layer_decay ** (layers - int(number[1]))
+        is_embedding = "embed" in name or "relative_attention_bias" in name
+        return self.recipe.layer_decay ** (layers + 1) if is_embedding else 1.0
 
     def training_step(self, model, inputs, num_items_in_batch=None) -> torch.Tensor:
         """Run a forward and a backward pass per micro-batch and return the mean loss.
@@ -153,10 +154,7 @@ class MicroBatchTrainer(Trainer):
                     fault = f"memory ran out with micro_batch_tokens={self.token_budget}"
                     remedy = f"set micro_batch_tokens={self.token_budget // 2} and start again"
                     raise InputError(f"{fault}; {remedy}") from None
-                # Repeating a step would lose gradients from accumulation.
-                if self.args.gradient_accumulation_steps > 1 or all(
-                    len(rows) == 1 for rows in groups
-                ):
+                if all(len(rows) == 1 for rows in groups):
                     raise
         return None
 
@@ -170,7 +168,7 @@ class MicroBatchTrainer(Trainer):
         for rows, weight in zip(groups, weights, strict=True):
             waits = rows is not groups[-1]  # processes exchange gradients once per step
             with self.accelerator.no_sync(model) if waits else contextlib.nullcontext():
-                loss = self.compute_loss(model, take_rows(inputs, rows)).mean() * weight
+                loss = self.compute_loss(model, take_rows(inputs, rows)) * weight
                 # DistributedDataParallel takes the mean over the processes; we need the sum.
                 self.accelerator.backward(loss * processes)
             total += loss.detach()

@@ -103,7 +103,8 @@ def load_translator(checkpoint: str, revision: str, language: str) -> Translator
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # recommends a package that transformers does not use
         tokenizer = checkpoints.load(MarianTokenizer.from_pretrained, source)
-    model_files.check_tokenizer(tokenizer, config, name, checkpoints.COPY_FILE)
+    remedy = "copy vocab.json, source.spm and target.spm of the checkpoint into it"
+    model_files.check_tokenizer(tokenizer, config, name, remedy)
     how = {"dtype": torch.float32, **checkpoints.SAFE, **checkpoints.TOLD}
     model, info = checkpoints.load(MarianMTModel.from_pretrained, source, **how)
     if missing := model_files.not_loaded(info):
