@@ -8,6 +8,7 @@ import pytest
 
 import toxlib
 from toxlib.errors import InputError
+from toxlib.evaluation.parts import average
 from toxlib.evaluation.weights import apply_weights
 from toxlib.runs import blending
 from toxlib.runs.examples import training_examples
@@ -55,6 +56,15 @@ def test_a_blend_teaches_with_the_weights_of_this_fold(student, blended):
     assert not np.allclose(labels, apply_weights(fitted.per_part[0], scores))
 
 
+def test_a_blend_of_equal_weights_teaches_with_them(student, blended, tmp_path):
+    blend, members = blending.open_blend([blended / "minilm"], str(tmp_path / "b"), "equal")
+    made = blending.blend_parts(blend.validation_labels, members, equal=True)
+    blending.write_blend(blend, members, made)
+    blend.release()
+    labels = pseudo_labelled(student(teacher=blend.folder), FOLD).labels
+    assert np.allclose(labels, average(m.test_of(FOLD) for m in members.values()), atol=1e-6)
+
+
 def test_fewer_comments_are_evenly_spaced(student):
     run = student(pseudo_rows=7)
     taken = pseudo_labelled(run, FOLD)
@@ -80,7 +90,7 @@ def test_a_teacher_that_does_not_fit_is_one_line(student, values, fault):
 def test_a_teacher_of_one_model_or_other_data_is_refused(
     student, finished, blended, hostile_dir, tmp_path
 ):
-    with pytest.raises(InputError, match="has seen the labels of all comments; give a run with"):
+    with pytest.raises(InputError, match="rows that a fold holds out; give one with folds=5"):
         pseudo_labelled(student(teacher=finished, folds=1), 0)
     other = shutil.copytree(hostile_dir, tmp_path / "data")
     table = pd.read_csv(other / "train.csv", dtype=str, keep_default_na=False)

@@ -21,6 +21,7 @@ from toxlib.recipe_values import Recipe
 from toxlib.recipes import BLENDS, RECIPES
 from toxlib.reports import audit
 from toxlib.reports.costs import METRICS, cost_of
+from toxlib.runs.blending import EQUAL
 from toxlib.runs.predictions import REMEDY
 from toxlib.runs.record import read_record
 from toxlib.runs.run import Run
@@ -211,7 +212,7 @@ def repeat_commands(folder: Path) -> list[str]:
         return [_run_command(record["recipe"].name, record, folder)]
     commands = [line for member in there for line in repeat_commands(member)]
     again = [*map(_again, members), "--run-dir", _again(folder)]
-    again += ["--equal"] if "equal" in record["recipe"].name else []
+    again += ["--equal"] if record["recipe"].name == EQUAL else []
     return [*commands, shlex.join(["python", "-m", "toxlib", "blend", *again])]
 
 

@@ -23,6 +23,8 @@ from toxlib.runs.run import Run, reopen, reopen_all, run_folder
 from toxlib.training.linear import LINEAR
 
 BLEND = "blend"
+EQUAL = f"{BLEND} of equal weights"
+"""The recipe's name of a blend whose weights are not fitted."""
 WEIGHTS_FILE = "weights.json"
 KEPT = (
     *("folds", "seed", "wanted_precision", "mask_comments"),
@@ -62,7 +64,7 @@ def open_blend(
         name: {"run": _relative(member.folder, target), "predictions": member.name}
         for name, member in members.items()
     }
-    name = BLEND if weights == "fitted" else f"{BLEND} of equal weights"
+    name = BLEND if weights == "fitted" else EQUAL
     recipe = Recipe(name, checkpoint="", **{key: getattr(first.recipe, key) for key in KEPT})
     blend = Run(recipe, target, first.data_dir, first.is_sample, first.tables, sources)
     blend.claim(first.split)

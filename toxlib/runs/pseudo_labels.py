@@ -3,7 +3,7 @@
 Test comments have no labels, but a finished run, the teacher, has scored them. A fold may only
 learn from scores by models that know nothing of the rows that the fold holds out. So fold k takes
 the scores of the teacher's fold k, whose models were trained on the same rows. If the teacher is a
-blend, its weights for fold k were fitted on the rows that are set aside for fold k.
+blend of fitted weights, those for fold k were fitted on the rows that are set aside for fold k.
 """
 
 import numpy as np
@@ -11,8 +11,8 @@ import numpy as np
 from toxlib.data.examples import Examples
 from toxlib.data.text import evenly_spaced
 from toxlib.errors import InputError
-from toxlib.evaluation.weights import apply_weights, fit_weights
-from toxlib.runs.blending import members_of
+from toxlib.evaluation.weights import apply_weights
+from toxlib.runs.blending import EQUAL, blend_parts, members_of
 from toxlib.runs.run import Run, reopen
 
 
@@ -26,7 +26,7 @@ def open_teacher(run: Run) -> Run:
     if teacher.tables.sha256 != run.tables.sha256:
         fault = "made from other data; give a run on the same files"
     elif teacher.recipe.folds == 1:
-        fault = "its only model has seen the labels of all comments; give a run with folds=5"
+        fault = "its model may have learned from rows that a fold holds out; give one with folds=5"
     elif any(getattr(teacher.recipe, k) != getattr(run.recipe, k) for k in ("folds", "seed")):
         how = f"folds={teacher.recipe.folds} seed={teacher.recipe.seed}"
         fault = f"its folds are others; set {how} as it has, so that the folds are the same"
@@ -48,10 +48,8 @@ def pseudo_labelled(run: Run, fold: int) -> Examples:
         fault, remedy = "its folds are not those here", "choose another teacher or run folder"
         raise InputError(f"teacher={run.recipe.teacher}: {fault}; {remedy}")
     if teacher.members:
-        members = members_of(teacher)
-        parts = [member.parts()[fold] for member in members.values()]
-        to_fit = np.stack([part.fit_probabilities for part in parts])  # (M, m, L)
-        weights = fit_weights(parts[0].fit_labels, to_fit)
+        members, is_equal = members_of(teacher), teacher.recipe.name == EQUAL
+        weights = blend_parts(teacher.validation_labels, members, is_equal).per_part[fold]
         scores = np.stack([member.test_of(fold) for member in members.values()])  # (M, N, L)
         scores = apply_weights(weights, scores)
     else:
