@@ -1,6 +1,7 @@
 """A grid of recipe values: how it is read, what is checked first, and what is run."""
 
 import json
+import shutil
 from pathlib import Path
 
 import pytest
@@ -142,3 +143,9 @@ def test_a_sweep_from_end_to_end(tiny_overrides, small_dir, tmp_path, monkeypatc
     monkeypatch.setattr(pipeline, "run_pipeline", lambda *_: pytest.fail("a run was started"))
     assert main([*arguments, *values]) == 0
     assert capsys.readouterr().out.count("was finished before") == 2
+    # Other data are refused, though all runs are finished.
+    other = shutil.copytree(small_dir, tmp_path / "other")
+    (other / "test_labels.csv").unlink()
+    arguments[3] = str(other)
+    assert main([*arguments, *values]) == 2
+    assert "belongs to another run (other data in" in capsys.readouterr().err

@@ -12,6 +12,9 @@ import threading
 from toxlib.arguments import make_parser
 from toxlib.errors import KEPT, InputError, NotebookError
 
+GOING_ON = ("run", "blend", "audit", "sweep", "augment", "ablate")
+"""Commands that keep what is finished. So does `predict` into a folder."""
+
 
 def main(argv: list[str] | None = None) -> int:
     """Run a command and return its exit status.
@@ -35,12 +38,19 @@ def main(argv: list[str] | None = None) -> int:
         return 2 if isinstance(error, InputError) else 1
     except OSError as error:
         where = f"{error.filename}: " if error.filename else ""
-        print(f"error: {where}{error.strerror or error}; {KEPT}", file=sys.stderr)
+        print(f"error: {where}{error.strerror or error}{_kept(arguments)}", file=sys.stderr)
         return 2
     except (KeyboardInterrupt, Terminated) as error:
-        print(f"\nstopped; {KEPT}", file=sys.stderr)
+        print(f"\nstopped{_kept(arguments)}", file=sys.stderr)
         return 143 if isinstance(error, Terminated) else 130
     return 0
+
+
+def _kept(arguments: argparse.Namespace) -> str:
+    """Say that the command goes on from where it was stopped, if it is one that does."""
+    name = arguments.command.__name__
+    into_folder = name == "predict" and str(arguments.output) != "-" and arguments.output.is_dir()
+    return f"; {KEPT}" if name in GOING_ON or into_folder else ""
 
 
 class Terminated(BaseException):

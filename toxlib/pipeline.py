@@ -196,7 +196,9 @@ def _dead_kernel_error(name: str, kernel: AsyncKernelManager) -> InputError:
     fault = "the notebook's process has ended"
     if process is not None and process.poll() == -signal.SIGKILL:
         fault = "the notebook's process was killed, most likely because memory ran out"
-        return InputError(f"{name}: {fault}; set a smaller micro_batch_tokens or jobs=1; {KEPT}")
+        training = "set a smaller micro_batch_tokens or jobs=1"
+        remedy = training if name == "03_train" else "free some memory and start again"
+        return InputError(f"{name}: {fault}; {remedy}; {KEPT}")
     return InputError(f"{name}: {fault}; {KEPT}")
 
 

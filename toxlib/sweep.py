@@ -29,7 +29,8 @@ DECIDE_LINEAR = {
     *("id_column", "text_column", "label_columns", "clean_spelling"),
     *("seed", "folds", "validation_fraction"),
 }
-"""Recipe values that the linear models follow from. If none varies, the runs share them."""
+"""Recipe values that decide what the linear models learn. If none of these varies, the runs share
+their linear models."""
 LAST = ("metrics.json", "submission.csv", "report.html")
 """What a run has written when it is finished."""
 Combinations = dict[str, dict[str, str]]
@@ -55,8 +56,6 @@ def sweep(
     files.check_folder(output)
     output = output.resolve()
     for name, overrides in wanted.items():
-        if is_finished(recipe, output / name, overrides):
-            continue
         check(recipe, data_dir, output / name, overrides)
     failed = run_all(recipe, wanted, data_dir, output)
     if len(failed) < len(wanted):

@@ -119,6 +119,23 @@ def test_what_cannot_be_compared_is_refused(small_dir, sample_dir, tmp_path):
         comparison.compare_runs([tmp_path])
 
 
+def test_other_labels_are_not_compared(small_dir, tmp_path):
+    (tmp_path / "data").mkdir()
+    for name in ("train.csv", "test.csv"):
+        shutil.copy(small_dir / name, tmp_path / "data")
+    runs = [
+        _finished(
+            tmp_path / "data", tmp_path / "runs" / name, 0.9, f"folds=3 label_columns={name}"
+        )
+        for name in ("toxic,threat", "toxic,insult")
+    ]
+    with pytest.raises(InputError, match="its labels are not those of"):
+        comparison.compare_runs(runs)
+    groups, left_out = comparison.compare_all(tmp_path / "runs")
+    assert [len(group.runs) for group in groups] == [1, 1]
+    assert left_out == []
+
+
 def test_data_that_has_changed_is_noticed(small_dir, tmp_path):
     data = shutil.copytree(small_dir, tmp_path / "data")
     folder = _finished(data, tmp_path / "run", 0.9, "folds=1")

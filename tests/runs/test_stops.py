@@ -132,6 +132,9 @@ def test_what_the_system_refuses_is_one_line(monkeypatch, capsys):
 
     monkeypatch.setattr("toxlib.data.kaggle.find_data_dir", refuse)
     assert main(["data"]) == 2
+    assert capsys.readouterr().err == "error: /mnt/x: Read-only file system\n"
+    monkeypatch.setattr("toxlib.pipeline.run_pipeline", refuse)
+    assert main(["run"]) == 2
     expected = "error: /mnt/x: Read-only file system; what is finished is kept, and the same"
     assert capsys.readouterr().err.startswith(expected)
 

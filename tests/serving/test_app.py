@@ -7,6 +7,7 @@ import threading
 
 import httpx
 import numpy as np
+import pandas as pd
 import pytest
 
 import toxlib
@@ -103,11 +104,54 @@ def test_health_metrics_and_what_is_not_there(client, scorer):
 
 
 def test_other_hosts_and_pages_are_kept_out(client):
-    assert client.get("/health", headers={"Host": "evil.example"}).status_code == 400
-    page = client.get("/")
-    policy = page.headers["content-security-policy"]
-    assert "default-src 'none'" in policy
-    assert "unsafe" not in policy
+    refused = client.get("/health", headers={"Host": "evil.example"})
+    assert refused.status_code == 400
+    large = client.post("/predict", content="a" * (MOST_BYTES + 1))
+    assert large.status_code == 413
+    for answer in (client.get("/"), refused, large):
+        policy = answer.headers["content-security-policy"]
+        assert "default-src 'none'" in policy
+        assert "unsafe" not in policy
+    metrics = client.get("/metrics").text
+    assert 'toxlib_requests_total{path="/predict",status="413"} 1.0' in metrics
+
+
+def test_a_failure_of_the_server_is_told_as_json(scorer, monkeypatch):
+    def fail(*_):
+        raise RuntimeError("out of memory")
+
+    with TestClient(make_app(scorer, ["testserver"]), raise_server_exceptions=False) as client:
+        monkeypatch.setattr(scorer, "calibrate", fail)
+        answer = client.post("/predict", json={"texts": TEXTS, "calibrated": True})
+    assert answer.status_code == 500
+    assert answer.json() == {"error": "the server has failed; its log says why"}
+
+
+def test_too_many_texts_to_explain_are_refused(scorer, monkeypatch):
+    """One request is being explained, and another one would have to wait for it."""
+    began, may_end = threading.Event(), threading.Event()
+
+    def explain(texts, label):
+        began.set()
+        may_end.wait(60)
+        return [pd.DataFrame() for _ in texts]
+
+    monkeypatch.setattr(scorer, "explain", explain)
+    monkeypatch.setattr("toxlib.serving.app.MOST_EXPLAINING", len(TEXTS))
+    body, answers = {"texts": TEXTS, "explain": "toxic"}, []
+    with TestClient(make_app(scorer, ["testserver"])) as client:
+        asking = threading.Thread(
+            target=lambda: answers.append(client.post("/predict", json=body))
+        )
+        asking.start()
+        assert began.wait(60)
+        assert "toxlib_explaining_texts 2.0" in client.get("/metrics").text
+        refused = client.post("/predict", json=body)
+        assert refused.status_code == 503
+        assert refused.headers["retry-after"] == "2"
+        may_end.set()
+        asking.join()
+    assert answers[0].status_code == 200
 
 
 def test_a_request_that_has_begun_is_answered_after_sigterm(finished):

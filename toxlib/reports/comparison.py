@@ -13,6 +13,7 @@ from toxlib.evaluation import intervals, metrics, thresholds
 from toxlib.progress import format_seconds, progress
 from toxlib.recipe_values import FIELDS
 from toxlib.reports.costs import cost_of
+from toxlib.runs.record import read_record
 from toxlib.runs.run import Run, reopen, reopen_all
 
 SCORE = "mean column-wise AUC"
@@ -71,13 +72,18 @@ def compare_runs(folders: Sequence[Path], reference: Path | None = None) -> Grou
     Differences are from `reference`, or from the first run, on the same resampled comments.
 
     Raises:
-        InputError: if a run is not finished, or the runs have other data or share no validation
-            row.
+        InputError: if a run is not finished, or the runs have other data or labels, or share no
+            validation row.
     """
     if reference:
         others = [folder for folder in folders if folder.resolve() != reference.resolve()]
         folders = [reference, *others]
     runs = reopen_all(folders)
+    first = next(iter(runs.values()))
+    for run in runs.values():
+        if run.label_names != first.label_names:
+            fault = f"its labels are not those of {first.folder}"
+            raise InputError(f"{run.folder}: {fault}; compare runs with the same label_columns")
     common = np.logical_and.reduce([run.split.is_validation for run in runs.values()])
     if not common.any():
         raise InputError("the runs share no validation row; compare runs with the same folds")
@@ -87,7 +93,7 @@ def compare_runs(folders: Sequence[Path], reference: Path | None = None) -> Grou
 def compare_all(root: Path, reference: Path | None = None) -> tuple[list[Group], list[str]]:
     """Compare all finished runs below a folder, and say which ones were left out, and why.
 
-    Runs with the same data and validation rows form a group, in which they are sorted by
+    Runs with the same data, labels and validation rows form a group, in which they are sorted by
     their score. Differences are from `reference` in its group, and else from the best run.
 
     Raises:
@@ -105,7 +111,7 @@ def compare_all(root: Path, reference: Path | None = None) -> tuple[list[Group],
     groups: dict[tuple, dict[str, Entry]] = {}
     for name in sorted(entries, key=lambda name: -_score(entries[name])):
         run, rows = entries[name].run, entries[name].rows
-        key = (*run.tables.sha256.items(), rows.tobytes())
+        key = (*run.tables.sha256.items(), *run.label_names, rows.tobytes())
         groups.setdefault(key, {})[name] = entries[name]
     compared = []
     for group in groups.values():
@@ -164,11 +170,11 @@ def _read_all(root: Path) -> tuple[dict[str, Entry], list[str]]:
     entries, left_out = {}, []
     folders = sorted(path.parent for path in root.rglob("run.json"))
     for folder in progress(folders, total=len(folders), description="Read", unit="run"):
-        if not all((folder / name).exists() for name in NEEDED):
-            remedy = "the command that began it goes on with it"
-            left_out.append(f"{folder}: not finished; {remedy}")
-            continue
         try:
+            read_record(folder, with_data=True)  # an InputError if it is an exported folder
+            if not all((folder / name).exists() for name in NEEDED):
+                remedy = "the command that began it goes on with it"
+                raise InputError(f"{folder}: not finished; {remedy}")
             entries[str(folder.relative_to(root))] = _read(reopen(folder))
         except InputError as error:
             left_out.append(str(error))

@@ -9,10 +9,12 @@ from safetensors import SafetensorError
 from safetensors.numpy import load_file
 
 from toxlib import files
+from toxlib.data.text import shorten, visible
 from toxlib.errors import InputError, show
 from toxlib.runs.record import read_record
 from toxlib.runs.run import fold_folders, run_folder
 
+MOST_SHOWN = 300  # characters of a value
 RESULTS = (
     "split.csv",
     "validation_predictions.csv",
@@ -41,7 +43,8 @@ def _given(a: Path, b: Path) -> list[str]:
         for key in {**first, **second}:
             # A rate is measured, so it always differs; what follows from it is the precision.
             if key != "gflops" and first.get(key) != second.get(key):
-                values = (show(values.get(key, "nothing"))[1:-1] for values in (first, second))
+                values = (str(values.get(key, "nothing")) for values in (first, second))
+                values = (visible(shorten(value, MOST_SHOWN)) for value in values)
                 lines.append(f"{kind:<12} {key}: {' | '.join(values)}")
     return lines
 

@@ -77,6 +77,7 @@ def _read_notebook(path: Path) -> nbformat.NotebookNode:
         notebook = nbformat.read(path, as_version=4)
         nbformat.validate(notebook)
     except (OSError, ValueError, AttributeError, nbformat.ValidationError):
-        fault = "a damaged copy of a notebook; delete it and start again from this notebook"
-        raise InputError(f"{path}: {fault}, or the report will do without it") from None
+        remedy = "delete it and start again from this notebook"
+        remedy += "; if you only delete it, the report leaves it out"
+        raise InputError(f"{path}: a damaged copy of a notebook; {remedy}") from None
     return notebook

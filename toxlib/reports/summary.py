@@ -210,7 +210,10 @@ def repeat_commands(folder: Path) -> list[str]:
             return [_run_command(name, read_record(there[0]), folder)]
     if not members:
         return [_run_command(record["recipe"].name, record, folder)]
-    commands = [line for member in there for line in repeat_commands(member)]
+    commands = []
+    for member in members:
+        gone = f"# {member} has been moved or deleted, so its command is not known"
+        commands += repeat_commands(member) if member in there else [gone]
     again = [*map(_again, members), "--run-dir", _again(folder)]
     again += ["--equal"] if record["recipe"].name == EQUAL else []
     return [*commands, shlex.join(["python", "-m", "toxlib", "blend", *again])]

@@ -22,7 +22,8 @@ from toxlib.runs import cluster
 from toxlib.scoring.shards import Job
 
 RETRIES = 3
-"""How often a piece is given to an actor again after one has died with it; else for ever."""
+"""How often a piece is given to another actor after one has died with it. Ray's default is to try
+for ever."""
 ACTOR_CPUS, READER_CPUS = 0.9, 0.1
 """Parts of a core. If actors took whole cores, none would be left to read files, and Ray Data
 would wait for ever (ray issue 44687)."""

@@ -203,6 +203,10 @@ class Scorer:
         """
         options = options or Options()
         files.check_output(output, path)
+        if options.decide:
+            _ = self.thresholds  # an InputError here, rather than after the first texts
+        if options.calibrated:
+            self._fitted(CALIBRATION, Calibrator.from_json)
         columns = self.recipe.id_column, self.recipe.text_column
         checked = check_comments(path, *columns, options.skip, options.unique_ids)
         tell([checked])

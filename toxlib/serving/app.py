@@ -11,11 +11,12 @@ from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, gene
 from starlette.middleware.trustedhost import TrustedHostMiddleware
 
 from toxlib.scoring.predictor import Scorer
-from toxlib.serving.batcher import MOST_TOGETHER, Batcher
+from toxlib.serving.batcher import MOST_TOGETHER, Batcher, Overloaded
 from toxlib.serving.limits import MOST_BYTES, BodyLimit, Texts, add_errors, check
 
-MOST_WAITING = 4096
-"""The most texts that may wait to be scored; a request that brings more gets 503."""
+MOST_WAITING, MOST_EXPLAINING = 4096, 64
+"""The most texts that may wait to be scored and to be explained. A request that brings more gets
+503."""
 PAGE = Path(__file__).with_name("page")
 PATHS = ("/", "/predict", "/health", "/metrics")
 HEADERS = {
@@ -43,9 +44,9 @@ def make_app(scorer: Scorer, hosts: list[str]) -> FastAPI:
     app.get("/health")(service.health)
     app.get("/metrics")(service.show_metrics)
     app.mount("/", StaticFiles(directory=PAGE, html=True))
-    app.middleware("http")(service.finish)
     app.add_middleware(BodyLimit, most_bytes=MOST_BYTES)
     app.add_middleware(TrustedHostMiddleware, allowed_hosts=hosts)
+    app.middleware("http")(service.finish)  # the last one added sees every answer
     add_errors(app)
     return app
 
@@ -64,16 +65,27 @@ class Service:
         times = [0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30]
         self.seconds = Histogram("predict_seconds", "Time to an answer", buckets=times, **own)
         self.waiting = Gauge("waiting_texts", "Texts that wait to be scored", **own)
+        self.to_explain = Gauge("explaining_texts", "Texts that are or will be explained", **own)
         self.batcher = Batcher(scorer.predict, MOST_WAITING, self.batches.observe)
+        self.explaining = 0
+        """How many texts are being explained, or wait for it."""
 
     async def predict(self, body: Texts) -> dict:
         """Return scores, decisions and, if `explain` names a label, each word's effect on it."""
         start = time.perf_counter()
         check(body, self.scorer.label_names)
-        scores = await self.batcher.score(body.texts)
         explained = [None] * len(body.texts)
-        if body.explain:
-            explained = await self.batcher.call(self.scorer.explain, body.texts, body.explain)
+        # An explanation takes seconds, in which nothing else is scored.
+        to_explain = len(body.texts) if body.explain else 0
+        if self.explaining + to_explain > MOST_EXPLAINING:
+            raise Overloaded
+        self.explaining += to_explain
+        try:
+            scores = await self.batcher.score(body.texts)
+            if body.explain:
+                explained = await self.batcher.call(self.scorer.explain, body.texts, body.explain)
+        finally:
+            self.explaining -= to_explain
         shown = self.scorer.calibrate(scores) if body.calibrated else scores
         self.seconds.observe(time.perf_counter() - start)
         rows = zip(shown.to_dict("records"), self._decisions(scores), explained, strict=True)
@@ -89,6 +101,7 @@ class Service:
     async def show_metrics(self) -> Response:
         """Return the counts in the form that Prometheus reads."""
         self.waiting.set(self.batcher.waiting)
+        self.to_explain.set(self.explaining)
         return Response(generate_latest(self.registry), media_type="text/plain; version=0.0.4")
 
     async def finish(self, request: Request, call_next) -> Response:

@@ -61,6 +61,8 @@ class BodyLimit:
         body, more = bytearray(), True
         while more and len(body) <= self.most:
             message = await receive()
+            if message["type"] == "http.disconnect":  # nobody waits for an answer
+                return None
             body += message.get("body", b"")
             more = message.get("more_body", False)
         if len(body) > self.most:
@@ -93,6 +95,10 @@ def add_errors(app: FastAPI) -> None:
     async def overloaded(request: Request, error: Overloaded) -> JSONResponse:
         told = {"error": "too many texts are waiting; try again in a few seconds"}
         return JSONResponse(told, 503, {"Retry-After": "2"})
+
+    @app.exception_handler(Exception)
+    async def failed(request: Request, error: Exception) -> JSONResponse:
+        return JSONResponse({"error": "the server has failed; its log says why"}, 500)
 
     @app.exception_handler(InputError)
     async def unscored(request: Request, error: InputError) -> JSONResponse:

@@ -8,6 +8,7 @@ from pathlib import Path
 from toxlib.errors import InputError
 from toxlib.scoring.predictor import load
 
+PACKAGES = ("fastapi", "uvicorn", "prometheus_client")
 LOCAL = ("localhost", "127.0.0.1")
 SECONDS_TO_FINISH = 30
 """How long requests that have begun may take after SIGTERM or Ctrl-C."""
@@ -22,10 +23,11 @@ def serve(run: Path, host: str, port: int) -> None:
         port: 0 takes a free one.
 
     Raises:
-        InputError: if FastAPI is missing, the address is taken, or there is no finished run.
+        InputError: if a package is missing, the address is taken, or there is no finished run.
     """
-    if importlib.util.find_spec("fastapi") is None or importlib.util.find_spec("uvicorn") is None:
-        raise InputError("FastAPI is not installed: pip install -r requirements-serve.txt")
+    if missing := [name for name in PACKAGES if importlib.util.find_spec(name) is None]:
+        install = "pip install -r requirements-serve.txt"
+        raise InputError(f"serve needs {', '.join(missing)}, not installed; run `{install}`")
     import uvicorn
 
     from toxlib.serving.app import make_app

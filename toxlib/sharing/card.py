@@ -28,7 +28,6 @@ from toxlib.training.linear import LINEAR_NAMES
 TEMPLATE = Path(__file__).with_name("card.md")
 MOST_LABELS, MOST_SENTENCES = 20, 12
 VERSIONS = ("python", "torch", "transformers")
-"""A label with fewer comments has an uncertain score."""
 METRICS = {AUC: ("roc_auc", "mean column-wise ROC AUC"), LOSS: ("log_loss", "log loss")}
 METRICS |= {F1: ("f1", "macro F1 at 0.5")}
 """What the metadata hold: name in metrics.json → the hub's name, and one to show."""
