@@ -7,6 +7,8 @@ from toxlib.errors import InputError
 from toxlib.evaluation import metrics
 from toxlib.recipes import RECIPES, get_recipe
 
+SMALL = ablation.Setting(blocks=2, max_length=48)
+
 
 @pytest.fixture
 def tiny(checkpoints, monkeypatch):
@@ -21,7 +23,7 @@ def tiny(checkpoints, monkeypatch):
 
 
 def test_each_change_is_compared_with_its_reference(tiny, small_dir, tmp_path, monkeypatch):
-    table = ablation.ablate(small_dir, tmp_path, seeds=2)
+    table = ablation.ablate(small_dir, tmp_path, seeds=2, setting=SMALL)
     assert list(table.index) == ["minilm", "slower", "slower, taught"]
     assert list(table["reference"][1:]) == ["minilm", "slower"]
     labels, differences = ablation.read_rows(small_dir).judged[1], []
@@ -40,17 +42,17 @@ def test_each_change_is_compared_with_its_reference(tiny, small_dir, tmp_path, m
     first, second = (np.load(ablation.path_of(tmp_path, "slower", seed)) for seed in range(2))
     assert not np.array_equal(first["judged"], second["judged"])
     before = ablation.path_of(tmp_path, "slower", 0).stat().st_mtime_ns
-    ablation.ablate(small_dir, tmp_path, seeds=2)
+    ablation.ablate(small_dir, tmp_path, seeds=2, setting=SMALL)
     assert ablation.path_of(tmp_path, "slower", 0).stat().st_mtime_ns == before
     monkeypatch.setattr(ablation, "CHANGES", {"slower": ("minilm", "learning_rate=1e-6")})
     with pytest.raises(InputError, match="made from other data or another recipe"):
-        ablation.ablate(small_dir, tmp_path, seeds=2)
+        ablation.ablate(small_dir, tmp_path, seeds=2, setting=SMALL)
 
 
 def test_a_change_is_trained_after_its_references(tiny, small_dir, tmp_path):
-    table = ablation.ablate(small_dir, tmp_path, ["slower"], seeds=1)
+    table = ablation.ablate(small_dir, tmp_path, ["slower"], seeds=1, setting=SMALL)
     assert list(table.index) == ["minilm", "slower"]
-    table = ablation.ablate(small_dir, tmp_path, ["slower, taught"], seeds=2)
+    table = ablation.ablate(small_dir, tmp_path, ["slower, taught"], seeds=2, setting=SMALL)
     assert table["seeds"].tolist() == [2, 2, 2]
     with pytest.raises(InputError, match="unknown change 'faster': choose one of slower, slower,"):
         ablation.ablate(small_dir, tmp_path, ["faster"])

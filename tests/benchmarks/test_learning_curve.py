@@ -16,7 +16,7 @@ def test_all_models_are_scored_at_each_size(small_dir, checkpoints, tmp_path, mo
     values = f"checkpoint={checkpoints['bert']} epochs=1"
     monkeypatch.setitem(RECIPES, "minilm", get_recipe("minilm", values))
     monkeypatch.setattr(learning_curve, "SIZES", (2, 11))
-    table = learning_curve.learning_curve(small_dir, tmp_path)
+    table = learning_curve.learning_curve(small_dir, tmp_path, max_length=48)
     assert list(table) == ["lr", "nb-lr", "minilm", "blend"]
     rows = ablation.read_rows(small_dir)
     sizes = [len(rows.training(blocks)[0]) for blocks in (2, 11)]

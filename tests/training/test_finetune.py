@@ -112,7 +112,7 @@ def test_overfits_eight_comments(checkpoints, tmp_path):
     trained = _train(recipe, tmp_path, rows=8)
     losses = [float(h["loss"]) for h in trained.history if "loss" in h]
     assert losses[0] > 0.5
-    assert losses[-1] < 0.05
+    assert losses[-1] < 0.1
 
 
 def test_prediction_of_time_changes_nothing(checkpoints, tmp_path):
