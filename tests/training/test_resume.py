@@ -191,7 +191,21 @@ def test_a_damaged_checkpoint_is_passed_over(recipe, tmp_path, name, damage):
         path.write_bytes(content[: len(content) // 2])
     before, _ = last_whole_checkpoint(folder)
     assert int(before.name[11:]) < int(last.name[11:])
+    with pytest.raises(Killed):
+        finetune.run_training(trainer(recipe, tmp_path / "k", callback=KillAt(13)))
+    assert last_whole_checkpoint(folder)[0] == last  # it was written again
     assert_same(whole, weights(finetune.run_training(trainer(recipe, tmp_path / "k"))))
+
+
+def test_a_damaged_checkpoint_that_is_not_written_again_is_deleted(recipe, tmp_path):
+    with pytest.raises(Killed):
+        finetune.run_training(trainer(recipe, tmp_path, callback=KillAt(7)))
+    folder = tmp_path / "checkpoints"
+    (folder / "checkpoint-6" / "optimizer.pt").unlink()
+    every = dataclasses.replace(recipe, checkpoint_steps=1)
+    with pytest.raises(Killed):
+        finetune.run_training(trainer(every, tmp_path, callback=KillAt(5)))
+    assert {path.name for path in folder.iterdir()} == {"checkpoint-4", "checkpoint-5"}
 
 
 def test_without_a_whole_checkpoint_training_begins_anew(recipe, tmp_path):

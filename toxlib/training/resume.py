@@ -59,12 +59,14 @@ class StepCheckpoints(TrainerCallback):
         if not state.is_world_process_zero:
             return
         folder = Path(args.output_dir) / f"checkpoint-{state.global_step}"
-        digests = {path.name: files.sha256(path) for path in folder.iterdir()}
+        # One that was damaged before the training went on has a `WHOLE` already.
+        paths = [path for path in folder.iterdir() if path.name != WHOLE]
+        digests = {path.name: files.sha256(path) for path in paths}
         best = Path(state.best_model_checkpoint).name if state.best_model_checkpoint else None
         content = {"files": digests, "best": best, "seconds": self.seconds}
         content["token_budget"] = self.trainer.token_budget
         files.write_json(folder / WHOLE, content)
-        _delete_old(Path(args.output_dir))
+        _delete_old(folder)
 
 
 def last_whole_checkpoint(folder: Path) -> tuple[Path | None, dict]:
@@ -113,14 +115,16 @@ def _newest_first(folder: Path) -> list[Path]:
     return sorted(paths, key=lambda path: int(path.name[11:]), reverse=True)
 
 
-def _delete_old(folder: Path) -> None:
+def _delete_old(last: Path) -> None:
     """Delete all checkpoints but the last two and those of the best epochs that they name.
 
-    Trainer's own `save_total_limit` deletes the best one so far before a new one is marked.
+    Any with more steps are damaged ones, from before the training went on. Trainer's own
+    `save_total_limit` deletes the best one so far before a new one is marked.
     """
-    paths = _newest_first(folder)
-    contents = [files.read_json_or_none(path / WHOLE) or {} for path in paths[:2]]
-    kept = {path.name for path in paths[:2]} | {content.get("best") for content in contents}
+    paths = _newest_first(last.parent)
+    latest = paths[paths.index(last) :][:2]
+    contents = [files.read_json_or_none(path / WHOLE) or {} for path in latest]
+    kept = {path.name for path in latest} | {content.get("best") for content in contents}
     for path in paths:
         if path.name not in kept:
             files.remove(path)
