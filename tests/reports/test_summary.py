@@ -46,7 +46,7 @@ def test_the_sample_is_named_as_what_it_is(executed):
 def test_it_warns_of_rare_labels_and_of_an_epoch_chosen_on_the_same_comments(executed, told):
     cautions = "\n".join(told.cautions)
     assert HoldOut.note in cautions
-    assert "has few positive validation comments (1), so its AUC may be from" in cautions
+    assert "has few positive validation comments (1), " in cautions
     assert r"\x1b[31m\u202e" in cautions or "labels have fewer than 50" in cautions
     assert all(text.isprintable() for text in told.cautions)
 
@@ -115,3 +115,9 @@ def test_a_damaged_file_is_named(executed, tmp_path, capsys):
     (folder / "metrics.json").write_text('{"validation": 3}')
     with pytest.raises(InputError, match=r"metrics.json: damaged.*; delete it and run 03_train"):
         summary.summarise(toxlib.reopen(folder))
+
+
+def test_a_perfect_auc_of_few_comments_is_not_called_sure():
+    assert summary._how_sure(0.9, 0.95) == ", so its AUC may be from 0.90 to 0.95"
+    assert summary._how_sure(1.0, 1.0) == ", too few to say how sure its AUC of 1.00 is"
+    assert summary._how_sure(None, None) == ""

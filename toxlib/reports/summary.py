@@ -125,6 +125,18 @@ def _about_test(run: Run) -> list[str]:
     ]
 
 
+def _how_sure(low: float | None, high: float | None) -> str:
+    """Say between which values the AUC of a rare label may be; `low` and `high` are a bootstrap's.
+
+    If a model ranks the few comments at hand without an error, every resample has an AUC of 1.
+    """
+    if low is None or high is None:
+        return ""
+    if f"{low:.2f}" == f"{high:.2f}":
+        return f", too few to say how sure its AUC of {high:.2f} is"
+    return f", so its AUC may be from {low:.2f} to {high:.2f}"
+
+
 def _others(report: dict) -> list[tuple[str, str, str]]:
     """Return a row for each model that the run is compared with: name, score, difference."""
     rows = []
@@ -154,10 +166,9 @@ def _rare_labels(run: Run, intervals: dict[str, list[float | None]]) -> list[str
     rare = [j for j in np.argsort(positives, kind="stable") if positives[j] < FEW]
     told = []
     for j in rare[:MOST_NAMED]:
-        low, high = intervals.get(run.label_names[j], (None, None))
-        ends = "" if None in (low, high) else f", so its AUC may be from {low:.2f} to {high:.2f}"
         few = f"has few positive validation comments ({positives[j]})"
-        told.append(f"“{short_name(run.label_names[j])}” {few}{ends}.")
+        sure = _how_sure(*intervals.get(run.label_names[j], (None, None)))
+        told.append(f"“{short_name(run.label_names[j])}” {few}{sure}.")
     if len(rare) > MOST_NAMED:
         told.append(f"In all, {len(rare)} labels have fewer than {FEW} positive comments.")
     return told
