@@ -54,7 +54,7 @@ def learning_curve(
     lock(output)
     rows = read_rows(folder)
     recipe = recipe_for(REFERENCE, 0, Setting(max_length=max_length))
-    train_all(rows, [(recipe, size, _path(output, size)) for size in sorted(SIZES)[::-1]], jobs)
+    train_all(rows, [(recipe, size, _path(output, size)) for size in SIZES[::-1]], jobs)
     lines = {len(rows.training(n)[0]): _scores(rows, recipe, n, output) for n in SIZES}
     table = pd.DataFrame(lines).T.rename_axis("comments")
     table.loc[KAGGLE] = {name: 1 - extrapolate(1 - table[name], KAGGLE) for name in table}

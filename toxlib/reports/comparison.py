@@ -79,11 +79,6 @@ def compare_runs(folders: Sequence[Path], reference: Path | None = None) -> Grou
         others = [folder for folder in folders if folder.resolve() != reference.resolve()]
         folders = [reference, *others]
     runs = reopen_all(folders)
-    first = next(iter(runs.values()))
-    for run in runs.values():
-        if run.label_names != first.label_names:
-            fault = f"its labels are not those of {first.folder}"
-            raise InputError(f"{run.folder}: {fault}; compare runs with the same label_columns")
     common = np.logical_and.reduce([run.split.is_validation for run in runs.values()])
     if not common.any():
         raise InputError("the runs share no validation row; compare runs with the same folds")

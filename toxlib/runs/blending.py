@@ -154,8 +154,6 @@ def _check_fits(run: Run, first: Run, target: Path) -> None:
         fault = (
             "with one validation set, no rows are set aside to fit weights; run it with folds=5"
         )
-    elif run.label_names != first.label_names:
-        fault = f"its labels are not those of {first.folder}; run both with the same label_columns"
     elif not all(np.array_equal(split[name], other[name]) for name in split):
         fault = f"its folds are not those of {first.folder}; run both with the same folds and seed"
     elif run.folder == target:

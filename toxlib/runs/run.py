@@ -268,7 +268,7 @@ def _read(recipe: Recipe, folder: Path) -> tuple[kaggle.Tables, Translations]:
 
 
 def reopen_all(folders: Sequence[str | Path], reserved: Sequence[str] = ()) -> dict[str, Run]:
-    """Reopen runs on the same data. Return them by folder name, or by path if a name is taken."""
+    """Reopen runs on the same data and labels, by folder name, or by path if a name is taken."""
     runs: dict[str, Run] = {}
     for run in map(reopen, folders):
         first = next(iter(runs.values()), run)
@@ -277,6 +277,9 @@ def reopen_all(folders: Sequence[str | Path], reserved: Sequence[str] = ()) -> d
         if run.tables.sha256 != first.tables.sha256:
             fault = f"made from other data than {first.folder}"
             raise InputError(f"{run.folder}: {fault}; choose runs on the same files")
+        if run.label_names != first.label_names:
+            fault = f"its labels are not those of {first.folder}"
+            raise InputError(f"{run.folder}: {fault}; choose runs with the same label_columns")
         name = run.folder.name
         runs[str(run.folder) if name in (*runs, *reserved) else name] = run
     return runs
